@@ -1,0 +1,223 @@
+//! The reconcilers against a real API server, in process: no socket, and time that stands still.
+//!
+//! The test plays the parts that a cluster has beside them: scheduler, provisioner and kubelet.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::{fmt::Debug, time::Duration};
+
+use api::{DataVolume, DataVolumePhase, VolumeImportSource, annotations};
+use apiserver::{ApiServer, User, extend::Extensions};
+use controllers::Config;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+        storage::v1::{CSIDriver, StorageClass},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    runtime::wait::{Condition, await_condition},
+};
+use longshore_controllers as controllers;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+const DRIVER: &str = "kubevirt.io.hostpath-provisioner";
+
+/// An API server with the reconcilers at work on it.
+struct Fixture {
+    client: Client,
+    server: ApiServer,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn start(binding: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ApiServer::open(dir.path(), Extensions::default()).await.unwrap();
+        let client = Client::new(server.service(User::system()), "default");
+        let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+        for definition in api::crds::all() {
+            definitions.create(&PostParams::default(), &definition).await.unwrap();
+        }
+        let class: StorageClass = serde_json::from_value(json!({
+            "metadata": { "name": "local" }, "provisioner": DRIVER, "volumeBindingMode": binding,
+        }))
+        .unwrap();
+        let classes = Api::<StorageClass>::all(client.clone());
+        classes.create(&PostParams::default(), &class).await.unwrap();
+        let driver: CSIDriver =
+            serde_json::from_value(json!({ "metadata": { "name": DRIVER }, "spec": {} })).unwrap();
+        let drivers = Api::<CSIDriver>::all(client.clone());
+        drivers.create(&PostParams::default(), &driver).await.unwrap();
+        let forever = std::future::pending();
+        tokio::spawn(controllers::run(client.clone(), Config::default(), forever));
+        Self { client, server, _dir: dir }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    async fn create(&self, source: Value) -> DataVolume {
+        let data_volume: DataVolume = serde_json::from_value(json!({
+            "apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume",
+            "metadata": { "name": "disk" },
+            "spec": {
+                "source": source,
+                "storage": {
+                    "storageClassName": "local",
+                    "resources": { "requests": { "storage": "1Gi" } },
+                },
+            },
+        }))
+        .unwrap();
+        self.api().create(&PostParams::default(), &data_volume).await.unwrap()
+    }
+
+    async fn until<K>(&self, name: &str, condition: impl Condition<K>) -> Option<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Send
+            + DeserializeOwned
+            + 'static,
+    {
+        await_condition(self.api::<K>(), name, condition).await.unwrap()
+    }
+
+    async fn phase(&self, phase: DataVolumePhase) -> DataVolume {
+        let reached = move |volume: Option<&DataVolume>| {
+            volume.is_some_and(|volume| volume.phase() == phase)
+        };
+        self.until("disk", reached).await.unwrap()
+    }
+
+    async fn set_status<K>(&self, name: &str, status: Value)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let patch = Patch::Merge(json!({ "status": status }));
+        self.api::<K>().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    async fn worker(&self, prime: &str, phase: &str, state: Value) {
+        let container = json!([{
+            "name": "importer", "image": "longshore", "imageID": "", "ready": true,
+            "restartCount": 0, "state": state,
+        }]);
+        let status = json!({ "phase": phase, "containerStatuses": container });
+        self.set_status::<Pod>(&format!("importer-{prime}"), status).await;
+    }
+}
+
+fn exists<K>(object: Option<&K>) -> bool {
+    object.is_some()
+}
+
+fn is_gone<K>(object: Option<&K>) -> bool {
+    object.is_none()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_is_filled_out_of_sight_and_handed_over_whole() {
+    let cluster = Fixture::start("Immediate").await;
+    let data_volume =
+        cluster.create(json!({ "http": { "url": "http://127.0.0.1/disk.qcow2" } })).await;
+
+    let claim: PersistentVolumeClaim = cluster.until("disk", exists).await.unwrap();
+    let requests = claim.spec.as_ref().unwrap().resources.as_ref().unwrap().requests.as_ref();
+    assert_eq!(requests.unwrap()["storage"].0, "1138166334");
+    let source = format!("volume-import-source-{}", data_volume.uid().unwrap());
+    assert_eq!(claim.spec.as_ref().unwrap().data_source_ref.as_ref().unwrap().name, source);
+
+    let prime = format!("prime-{}", claim.uid().unwrap());
+    let pod = format!("importer-{prime}");
+    let _: Option<Pod> = cluster.until(&pod, exists).await;
+    cluster.phase(DataVolumePhase::ImportScheduled).await;
+
+    // The provisioner makes a volume for the prime claim, and the worker starts on it.
+    let volume: PersistentVolume = serde_json::from_value(json!({
+        "metadata": { "name": "pv-1" },
+        "spec": {
+            "capacity": { "storage": "1138166334" }, "accessModes": ["ReadWriteOnce"],
+            "hostPath": { "path": "/nowhere" },
+            "claimRef": { "namespace": "default", "name": prime, "uid": "of-the-prime-claim" },
+        },
+    }))
+    .unwrap();
+    let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
+    volumes.create(&PostParams::default(), &volume).await.unwrap();
+    let bind = Patch::Merge(json!({ "spec": { "volumeName": "pv-1" } }));
+    let claims = cluster.api::<PersistentVolumeClaim>();
+    claims.patch(&prime, &PatchParams::default(), &bind).await.unwrap();
+    cluster.set_status::<PersistentVolumeClaim>(&prime, json!({ "phase": "Bound" })).await;
+    cluster.worker(&prime, "Running", json!({ "running": {} })).await;
+    cluster.phase(DataVolumePhase::ImportInProgress).await;
+
+    let message = r#"{"message":"Import Complete"}"#;
+    let ended = json!({ "terminated": {
+        "exitCode": 0, "reason": "Completed", "message": message,
+    } });
+    cluster.worker(&prime, "Succeeded", ended).await;
+
+    let uid = claim.uid();
+    let rebound = move |volume: Option<&PersistentVolume>| {
+        let owner = volume.and_then(|volume| volume.spec.as_ref()?.claim_ref.as_ref());
+        owner.is_some_and(|owner| owner.uid == uid)
+    };
+    await_condition(volumes, "pv-1", rebound).await.unwrap();
+    assert_ne!(
+        cluster.api::<DataVolume>().get("disk").await.unwrap().phase(),
+        DataVolumePhase::Succeeded,
+        "the claim does not have its volume yet"
+    );
+
+    // The binder sees to it.
+    claims.patch("disk", &PatchParams::default(), &bind).await.unwrap();
+    cluster.set_status::<PersistentVolumeClaim>(&prime, json!({ "phase": "Lost" })).await;
+    cluster.set_status::<PersistentVolumeClaim>("disk", json!({ "phase": "Bound" })).await;
+
+    let done = cluster.phase(DataVolumePhase::Succeeded).await;
+    assert_eq!(done.status.unwrap().progress.as_deref(), Some("100.0%"));
+    cluster.until::<Pod>(&pod, is_gone).await;
+    cluster.until::<PersistentVolumeClaim>(&prime, is_gone).await;
+    cluster.until::<VolumeImportSource>(&source, is_gone).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_filled_before_somebody_wants_it() {
+    let cluster = Fixture::start("WaitForFirstConsumer").await;
+    cluster.create(json!({ "blank": {} })).await;
+    cluster.phase(DataVolumePhase::PendingPopulation).await;
+    let claims = cluster.api::<PersistentVolumeClaim>();
+    let prime = format!("prime-{}", claims.get("disk").await.unwrap().uid().unwrap());
+    assert!(claims.get_opt(&prime).await.unwrap().is_none());
+
+    let chosen = json!({ "metadata": { "annotations": { annotations::SELECTED_NODE: "node-1" } } });
+    claims.patch("disk", &PatchParams::default(), &Patch::Merge(chosen)).await.unwrap();
+    let made = cluster.until::<PersistentVolumeClaim>(&prime, exists).await.unwrap();
+    assert_eq!(made.annotations()[annotations::SELECTED_NODE], "node-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settled_disk_causes_no_more_writes() {
+    let cluster = Fixture::start("WaitForFirstConsumer").await;
+    cluster.create(json!({ "blank": {} })).await;
+    cluster.phase(DataVolumePhase::PendingPopulation).await;
+    // An hour in which every watch is renewed many times over.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = cluster.server.revision();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(cluster.server.revision(), before);
+}
