@@ -1,0 +1,179 @@
+//! CustomResourceDefinitions. What they make the server serve is the registry's work.
+
+use serde_json::{Value, json};
+
+use super::NO_HOOKS;
+use super::access::{fill, list, map, text};
+use super::column::Col;
+use crate::kind::Hooks;
+use crate::schema::{Definitions, Schema, cause};
+use crate::status::Cause;
+
+pub(super) const COLUMNS: &[Col] = &[Col::new("Created At", "When it was created.", |crd| {
+    text(crd, "/metadata/creationTimestamp").into()
+})
+.format("date-time")];
+
+pub(super) const HOOKS: Hooks = Hooks {
+    default: Some(default),
+    validate: Some(validate),
+    ..NO_HOOKS
+};
+
+/// Definitions that stand for any JSON value, whatever type a generator gives them.
+const ANYTHING: [&str; 4] = [
+    "JSON",
+    "JSONSchemaPropsOrArray",
+    "JSONSchemaPropsOrBool",
+    "JSONSchemaPropsOrStringArray",
+];
+
+/// Lets the places of a CRD's schema that hold any JSON value hold any.
+pub(super) fn loosen(definitions: &mut Definitions) {
+    for name in ANYTHING {
+        let name = format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{name}");
+        if let Some(definition) = definitions.get_mut(&name) {
+            let description = definition.description.take();
+            *definition = Schema {
+                description,
+                preserve_unknown: true,
+                ..Schema::default()
+            };
+        }
+    }
+}
+
+fn default(crd: &mut Value) {
+    let kind = text(crd, "/spec/names/kind").to_owned();
+    let spec = map(crd, "spec");
+    fill(spec, "conversion", json!({"strategy": "None"}));
+    if let Some(Value::Object(names)) = spec.get_mut("names") {
+        fill(names, "singular", kind.to_lowercase());
+        fill(names, "listKind", format!("{kind}List"));
+    }
+}
+
+fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = names(crd, old);
+    let versions = list(crd, "/spec/versions");
+    let stored = versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count();
+    if stored != 1 {
+        let detail = "must have exactly one version marked as storage version";
+        let shown = Value::from(stored);
+        causes.push(cause::invalid("spec.versions", &shown, detail));
+    }
+    for (index, version) in versions.iter().enumerate() {
+        let path = format!("spec.versions[{index}]");
+        let repeated = versions[..index]
+            .iter()
+            .any(|other| other["name"] == version["name"]);
+        if repeated {
+            causes.push(cause::duplicate(format!("{path}.name"), &version["name"]));
+        }
+        match version.pointer("/schema/openAPIV3Schema") {
+            None => {
+                let path = format!("{path}.schema.openAPIV3Schema");
+                causes.push(cause::required(path, "schemas are required"));
+            }
+            Some(document) => {
+                let faults = Schema::from_openapi(document)
+                    .err()
+                    .map(|error| error.causes);
+                causes.extend(faults.into_iter().flatten().map(|fault| Cause {
+                    field: format!("{path}.schema.{}", fault.field),
+                    ..fault
+                }));
+            }
+        }
+    }
+    causes
+}
+
+fn names(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let plural = text(crd, "/spec/names/plural");
+    let group = text(crd, "/spec/group");
+    let name = text(crd, "/metadata/name");
+    if name != format!("{plural}.{group}") {
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        causes.push(cause::invalid("metadata.name", &name.into(), detail));
+    }
+    if crd.pointer("/spec/group").is_some() && !group.contains('.') {
+        let detail = "should be a domain with at least one dot";
+        causes.push(cause::invalid("spec.group", &group.into(), detail));
+    }
+    if let Some(scope) = crd.pointer("/spec/scope")
+        && !["Cluster", "Namespaced"].iter().any(|known| scope == known)
+    {
+        causes.push(cause::unsupported(
+            "spec.scope",
+            scope,
+            ["Cluster", "Namespaced"],
+        ));
+    }
+    let established = old.is_some_and(|old| {
+        list(old, "/status/conditions")
+            .iter()
+            .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+    });
+    for (field, pointer) in [
+        ("spec.group", "/spec/group"),
+        ("spec.scope", "/spec/scope"),
+        ("spec.names.kind", "/spec/names/kind"),
+        ("spec.names.plural", "/spec/names/plural"),
+    ] {
+        let before = old.and_then(|old| old.pointer(pointer));
+        let after = crd.pointer(pointer);
+        let fixed = established || pointer == "/spec/group";
+        if fixed && before.is_some() && before != after {
+            let value = after.unwrap_or(&Value::Null);
+            causes.push(cause::invalid(field, value, "field is immutable"));
+        }
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crd() -> Value {
+        json!({"metadata": {"name": "disks.example.org"}, "spec": {
+            "group": "example.org", "scope": "Namespaced",
+            "names": {"kind": "Disk", "plural": "disks"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    }
+
+    #[test]
+    fn names_and_conversion_are_filled() {
+        let mut crd = crd();
+        default(&mut crd);
+        assert_eq!(crd["spec"]["names"]["singular"], "disk");
+        assert_eq!(crd["spec"]["names"]["listKind"], "DiskList");
+        assert_eq!(crd["spec"]["conversion"], json!({"strategy": "None"}));
+        assert_eq!(validate(&crd, None), Vec::new());
+    }
+
+    #[test]
+    fn faults_have_the_path_in_the_definition() {
+        let mut crd = crd();
+        crd["metadata"]["name"] = "x".into();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+            json!({"type": "object", "properties": {"spec": {}}});
+        let fields: Vec<_> = validate(&crd, None)
+            .into_iter()
+            .map(|cause| cause.field)
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "metadata.name",
+                "spec.versions[0].schema.openAPIV3Schema.properties[spec].type"
+            ]
+        );
+    }
+}

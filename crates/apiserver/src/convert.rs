@@ -1,0 +1,68 @@
+//! Between the form in which an object is stored and the version in which it is asked for.
+//!
+//! Versions of a CRD differ only in `apiVersion` (conversion strategy `None`). Of the built-in kinds,
+//! the two forms of Event share one storage.
+
+mod event;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kind::{Kind, StoredAs};
+use crate::store::Key;
+
+/// How `events.k8s.io/v1` Events are kept: as Events of the core group.
+pub(crate) const EVENTS: StoredAs = StoredAs {
+    resource: "events",
+    to_storage: event::to_core,
+    from_storage: event::from_core,
+};
+
+/// The name under which a kind's objects are stored.
+pub(crate) fn storage_resource(kind: &Kind) -> Arc<str> {
+    match kind.hooks.stored_as {
+        Some(stored) => stored.resource.into(),
+        None => kind.group_resource().into(),
+    }
+}
+
+/// Where an object of a kind is stored.
+pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
+    let namespace = if kind.namespaced {
+        namespace.into()
+    } else {
+        String::new()
+    };
+    Key {
+        resource: storage_resource(kind),
+        namespace,
+        name: name.into(),
+    }
+}
+
+/// A stored object in the form of a kind.
+pub(crate) fn served<'a>(kind: &Kind, stored: &'a Value) -> Cow<'a, Value> {
+    let api_version = kind.api_version();
+    if stored["apiVersion"] == api_version.as_str() {
+        return Cow::Borrowed(stored);
+    }
+    let mut value = stored.clone();
+    if let Some(stored_as) = kind.hooks.stored_as {
+        (stored_as.from_storage)(&mut value);
+    }
+    value["apiVersion"] = api_version.into();
+    Cow::Owned(value)
+}
+
+/// An object of a kind in the form to be stored.
+pub(crate) fn stored(kind: &Kind, mut value: Value) -> Value {
+    if let Some(stored_as) = kind.hooks.stored_as {
+        (stored_as.to_storage)(&mut value);
+    } else if kind.storage_version != kind.version {
+        let storage = Kind::join(&kind.group, &kind.storage_version);
+        value["apiVersion"] = storage.into();
+    }
+    value
+}

@@ -1,0 +1,171 @@
+//! The syntax rules of names, labels and annotations (Kubernetes, "Object Names and IDs", RFC 1123).
+//! Each function returns every rule that a text breaks.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Longest DNS subdomain.
+const SUBDOMAIN_MAX: usize = 253;
+/// Longest DNS label, label value, and name part of a label key.
+const LABEL_MAX: usize = 63;
+
+const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
+
+#[expect(
+    clippy::expect_used,
+    reason = "the expressions are constants, compiled in a test"
+)]
+fn whole(expression: &str) -> Regex {
+    Regex::new(&format!("^(?:{expression})$")).expect("a constant expression")
+}
+
+/// A rule: the expression, what it means, and an example.
+struct Rule {
+    expression: &'static str,
+    regex: LazyLock<Regex>,
+    meaning: &'static str,
+    examples: &'static str,
+}
+
+static SUBDOMAIN_RULE: Rule = Rule {
+    expression: SUBDOMAIN,
+    regex: LazyLock::new(|| whole(SUBDOMAIN)),
+    meaning: "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
+              '-' or '.', and must start and end with an alphanumeric character",
+    examples: "e.g. 'example.com'",
+};
+static LABEL_RULE: Rule = Rule {
+    expression: LABEL,
+    regex: LazyLock::new(|| whole(LABEL)),
+    meaning: "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or \
+              '-', and must start and end with an alphanumeric character",
+    examples: "e.g. 'my-name',  or '123-abc'",
+};
+static QUALIFIED_RULE: Rule = Rule {
+    expression: QUALIFIED,
+    regex: LazyLock::new(|| whole(QUALIFIED)),
+    meaning: "name part must consist of alphanumeric characters, '-', '_' or '.', and must start \
+              and end with an alphanumeric character",
+    examples: "e.g. 'MyName',  or 'my.name',  or '123-abc'",
+};
+static LABEL_VALUE_RULE: Rule = Rule {
+    expression: LABEL_VALUE,
+    regex: LazyLock::new(|| whole(LABEL_VALUE)),
+    meaning: "a valid label must be an empty string or consist of alphanumeric characters, '-', \
+              '_' or '.', and must start and end with an alphanumeric character",
+    examples: "e.g. 'MyValue',  or 'my_value',  or '12345'",
+};
+
+impl Rule {
+    fn check(&self, text: &str, max: usize, faults: &mut Vec<String>) {
+        if text.len() > max {
+            faults.push(format!("must be no more than {max} characters"));
+        }
+        if !self.regex.is_match(text) {
+            let Self {
+                expression,
+                meaning,
+                examples,
+                ..
+            } = self;
+            faults.push(format!(
+                "{meaning} ({examples}, regex used for validation is '{expression}')"
+            ));
+        }
+    }
+}
+
+/// The rule of most object names.
+pub fn subdomain(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    SUBDOMAIN_RULE.check(text, SUBDOMAIN_MAX, &mut faults);
+    faults
+}
+
+/// The rule of namespaces and of the parts of a host name.
+pub fn dns_label(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    LABEL_RULE.check(text, LABEL_MAX, &mut faults);
+    faults
+}
+
+/// The rule of names that only have to fit into a path, such as those of roles.
+pub fn path_segment(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text == "." || text == ".." {
+        faults.push(format!("may not be '{text}'"));
+    }
+    for part in ["/", "%"] {
+        if text.contains(part) {
+            faults.push(format!("may not contain '{part}'"));
+        }
+    }
+    faults
+}
+
+/// The rule of label keys, annotation keys and finalizers: `[prefix/]name`.
+pub fn qualified_name(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let name = match text.split_once('/') {
+        None => text,
+        Some((prefix, name)) => {
+            if prefix.is_empty() {
+                faults.push("prefix part must be non-empty".into());
+            } else {
+                let broken = subdomain(prefix);
+                faults.extend(
+                    broken
+                        .into_iter()
+                        .map(|fault| format!("prefix part {fault}")),
+                );
+            }
+            name
+        }
+    };
+    if name.is_empty() {
+        faults.push("name part must be non-empty".into());
+    } else {
+        QUALIFIED_RULE.check(name, LABEL_MAX, &mut faults);
+    }
+    faults
+}
+
+/// The rule of label values.
+pub fn label_value(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    LABEL_VALUE_RULE.check(text, LABEL_MAX, &mut faults);
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_their_rules() {
+        for good in ["a", "a-b", "a.b", "1", "example.com"] {
+            assert_eq!(subdomain(good), Vec::<String>::new(), "{good}");
+        }
+        for bad in ["", "A", "a_b", "-a", "a.", "a..b", "a/b"] {
+            assert_eq!(subdomain(bad).len(), 1, "{bad}");
+        }
+        assert_eq!(
+            subdomain(&"a".repeat(254)),
+            ["must be no more than 253 characters"]
+        );
+        assert!(dns_label("a.b")[0].starts_with("a lowercase RFC 1123 label must consist of"));
+        assert!(path_segment("system:node").is_empty());
+        assert_eq!(path_segment("a/b"), ["may not contain '/'"]);
+        assert!(qualified_name("cdi.kubevirt.io/storage.import").is_empty());
+        assert!(qualified_name("Name_1").is_empty());
+        for bad in ["", "/a", "a/", "A/a", "a/b/c", "a b"] {
+            assert!(!qualified_name(bad).is_empty(), "{bad}");
+        }
+        assert!(label_value("").is_empty());
+        assert!(!label_value("-").is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! What happens to objects: one path for every kind.
+//!
+//! * `decode`: a request's body becomes an object of a kind
+//! * `create`, `update`, `delete`: the three ways to change the store
+//! * `special`: what namespaces, Pods and definitions do beyond the rest
+
+mod create;
+pub(crate) mod decode;
+mod delete;
+mod special;
+mod update;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::access::User;
+use crate::convert;
+use crate::extend::{AdmissionRequest, Extensions, Operation};
+use crate::kind::Kind;
+use crate::meta;
+use crate::registry::{Registry, crd};
+use crate::schema;
+use crate::status::Status;
+use crate::store::{Object, Store, WriteError};
+
+pub(crate) use decode::{Document, FieldValidation};
+pub(crate) use delete::{DeleteOptions, Deleted, Propagation};
+pub(crate) use update::Origin;
+
+/// Which part of an object a request writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status, where that has a subresource.
+    Main,
+    /// `status` only.
+    Status,
+    /// `spec.finalizers` of a namespace only.
+    Finalize,
+}
+
+/// One writing request.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) namespace: String,
+    /// Empty when a new object brings its own.
+    pub(crate) name: String,
+    pub(crate) part: Part,
+    pub(crate) user: User,
+    pub(crate) dry_run: bool,
+    pub(crate) validation: FieldValidation,
+    /// What the client should be told beside the answer.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The objects of one server.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) extensions: Extensions,
+}
+
+impl Objects {
+    /// An object as it is stored.
+    pub(crate) fn get(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Object>, Status> {
+        let key = convert::key(kind, namespace, name);
+        self.store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(kind, name))
+    }
+
+    /// Every check of a new state that needs no other object.
+    fn validate(&self, kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let mut causes = meta::validate(kind, object, old);
+        causes.extend(schema::validate(&kind.schema, &kind.definitions, object));
+        if let Some(validate) = kind.hooks.validate {
+            causes.extend(validate(object, old));
+        }
+        if crd::is_definition(kind) {
+            causes.extend(crd::validate(object, old));
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(kind, meta::name(object), &causes))
+    }
+
+    fn admit(
+        &self,
+        call: &mut Call,
+        operation: Operation,
+        object: Option<&Value>,
+        old_object: Option<&Value>,
+    ) -> Result<(), Status> {
+        let subresource = match call.part {
+            Part::Main => "",
+            Part::Status => "status",
+            Part::Finalize => "finalize",
+        };
+        let warnings = self.extensions.review(&AdmissionRequest {
+            kind: &call.kind,
+            operation,
+            subresource,
+            object,
+            old_object,
+            user: &call.user,
+            namespace: &call.namespace,
+            name: object.or(old_object).map_or("", meta::name),
+            dry_run: call.dry_run,
+        })?;
+        call.warnings.extend(warnings);
+        Ok(())
+    }
+}
+
+/// The answer to a write that the store refused for good.
+fn refused(kind: &Kind, name: &str, error: &WriteError) -> Status {
+    match error {
+        WriteError::Exists => Status::already_exists(kind, name),
+        WriteError::Missing => Status::not_found(kind, name),
+        WriteError::Stale => Status::modified(kind, name),
+        WriteError::Disk(source) => Status::internal(format!("{error}: {source}")),
+        WriteError::Closed => Status::internal(error),
+    }
+}

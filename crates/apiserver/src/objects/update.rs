@@ -1,0 +1,176 @@
+//! Replacement and patch: both propose a new state from the present one.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Call, Document, Objects, Part, decode, refused, special};
+use crate::convert;
+use crate::extend::Operation;
+use crate::kind::Kind;
+use crate::meta;
+use crate::registry::crd;
+use crate::schema::cause;
+use crate::status::Status;
+use crate::store::{Change, Object, Write, WriteError};
+
+/// How often a change is tried again when someone else was faster.
+const ATTEMPTS: usize = 32;
+
+/// Where a new state comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The client sent the whole object.
+    Replacement,
+    /// The client sent a difference.
+    Patch,
+}
+
+impl Objects {
+    /// Changes an object to what `propose` makes of its present state, and returns it as it is stored.
+    ///
+    /// When another change comes between, the proposal is made again; a proposal that names the state
+    /// it is based on then conflicts.
+    pub(crate) async fn update(
+        &self,
+        call: &mut Call,
+        origin: Origin,
+        propose: impl Fn(&Value) -> Result<Document, Status> + Send + Sync,
+    ) -> Result<Arc<Object>, Status> {
+        let kind = Arc::clone(&call.kind);
+        for _ in 0..ATTEMPTS {
+            let stored = self.get(&kind, &call.namespace, &call.name)?;
+            let old = convert::served(&kind, &stored.value).into_owned();
+            call.warnings.clear();
+            let document = propose(&old)?;
+            let proposed = decode::conform(&kind, document, call.validation, &mut call.warnings)?;
+            check_identity(call, origin, &proposed, &old)?;
+            let new = self.next_state(call, proposed, &old);
+            if new == old {
+                return Ok(stored);
+            }
+            self.validate(&kind, &new, Some(&old))?;
+            self.admit(call, Operation::Update, Some(&new), Some(&old))?;
+            match self.store_changed(call, &stored, new).await {
+                Err(WriteError::Stale) => {}
+                Err(error) => return Err(refused(&kind, &call.name, &error)),
+                Ok(object) => return Ok(object),
+            }
+        }
+        Err(Status::modified(&kind, &call.name))
+    }
+
+    /// Takes from a proposal what the request may write, and the rest from the present state.
+    fn next_state(&self, call: &Call, proposed: Value, old: &Value) -> Value {
+        let kind = &call.kind;
+        let mut new = match call.part {
+            Part::Main => proposed,
+            Part::Status => with_field(old, &proposed, "status"),
+            Part::Finalize => special::with_finalizers(old, &proposed),
+        };
+        if call.part == Part::Main && kind.status_subresource {
+            new = with_field(&new, old, "status");
+        }
+        meta::carry_over(&mut new, old);
+        if crd::is_definition(kind) && call.part == Part::Main {
+            crd::fill(&mut new);
+            self.report_definition(&mut new, Some(old));
+        }
+        if call.part != Part::Status && meta::spec_differs(&new, old) {
+            meta::raise_generation(&mut new);
+        }
+        new
+    }
+
+    /// Stores a new state; an object that only waited for its last finalizer goes away with it.
+    async fn store_changed(
+        &self,
+        call: &Call,
+        stored: &Object,
+        new: Value,
+    ) -> Result<Arc<Object>, WriteError> {
+        let kind = &call.kind;
+        let value = convert::stored(kind, new);
+        if call.dry_run {
+            return Ok(Arc::new(Object {
+                revision: stored.revision,
+                value,
+            }));
+        }
+        let key = convert::key(kind, &call.namespace, &call.name);
+        let (change, write) = if special::is_released(kind, &value) {
+            (Change::Deleted, Write::Delete(stored.revision, value))
+        } else {
+            if crd::is_definition(kind) {
+                self.registry.install(&value);
+            }
+            (Change::Modified, Write::Update(stored.revision, value))
+        };
+        let written = self.store.write(key, write).await;
+        if crd::is_definition(kind) {
+            self.sync_definition(&call.name);
+        }
+        if change == Change::Deleted && written.is_ok() {
+            self.after_removal(kind).await;
+        }
+        written
+    }
+}
+
+/// `base`, with one field as it is in `from`.
+fn with_field(base: &Value, from: &Value, field: &str) -> Value {
+    let mut object = base.clone();
+    match (from.get(field), object.as_object_mut()) {
+        (Some(value), Some(fields)) => fields.insert(field.into(), value.clone()),
+        (None, Some(fields)) => fields.remove(field),
+        (_, None) => None,
+    };
+    object
+}
+
+/// Whether a proposal is for this object, and for this state of it.
+fn check_identity(
+    call: &Call,
+    origin: Origin,
+    proposed: &Value,
+    old: &Value,
+) -> Result<(), Status> {
+    let kind: &Kind = &call.kind;
+    let (name, namespace) = (meta::name(proposed), meta::namespace(proposed));
+    if name.is_empty() {
+        return Err(Status::bad_request("name must be provided"));
+    }
+    if name != call.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
+    if kind.namespaced && !namespace.is_empty() && namespace != call.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    let (uid, present) = (meta::uid(proposed), meta::uid(old));
+    if !uid.is_empty() && uid != present {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {present}"
+        );
+        return Err(Status::conflict(kind, name, &why));
+    }
+    let seen = meta::resource_version(proposed);
+    if seen.is_empty() {
+        if !kind.is_builtin() && origin == Origin::Replacement {
+            let detail = "must be specified for an update";
+            let causes = [cause::invalid(
+                "metadata.resourceVersion",
+                &0.into(),
+                detail,
+            )];
+            return Err(Status::invalid(kind, name, &causes));
+        }
+    } else if seen != meta::resource_version(old) {
+        return Err(Status::modified(kind, name));
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! OpenAPI v3: one document for each group and version, found through an index.
+//!
+//! Clients use it to explain fields, to learn how lists are merged, and to find out whether the
+//! server validates fields.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::discovery::fnv1a;
+use crate::kind::Kind;
+
+mod paths;
+mod schemas;
+
+/// `/openapi/v3`: where the documents are. The hash in an address changes with its document, so
+/// that clients can keep what they have read.
+pub fn index(kinds: &[Arc<Kind>]) -> Value {
+    let mut index = Map::new();
+    for kind in kinds {
+        let place = place(&kind.group, &kind.version);
+        if index.contains_key(&place) {
+            continue;
+        }
+        if let Some(document) = document(kinds, &kind.group, &kind.version) {
+            let hash = fnv1a(document.to_string().as_bytes());
+            let url = format!("/openapi/v3/{place}?hash={hash:016X}");
+            index.insert(place, json!({"serverRelativeURL": url}));
+        }
+    }
+    json!({"paths": index})
+}
+
+/// `/openapi/v3/api/v1` and `/openapi/v3/apis/{group}/{version}`; `None` if nothing of that version
+/// is served.
+pub fn document(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value> {
+    let served: Vec<&Kind> = kinds
+        .iter()
+        .map(Arc::as_ref)
+        .filter(|kind| kind.group == group && kind.version == version)
+        .collect();
+    if served.is_empty() {
+        return None;
+    }
+    Some(json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.33.0"},
+        "paths": paths::of(&served),
+        "components": {"schemas": schemas::of(&served)},
+    }))
+}
+
+/// `api/v1` or `apis/{group}/{version}`.
+fn place(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
+}
+
+/// The mark by which clients find the kind of an operation or schema.
+fn group_version_kind(kind: &Kind) -> Value {
+    json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
+}
+
+/// The value of a `$ref`.
+fn reference(name: &str) -> String {
+    format!("#/components/schemas/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Definitions, Schema};
+
+    fn kinds() -> Vec<Arc<Kind>> {
+        let mut kinds: Vec<_> = crate::builtin::kinds().into_iter().map(Arc::new).collect();
+        let mut custom = (*kinds[4]).clone();
+        "example.org".clone_into(&mut custom.group);
+        "Disk".clone_into(&mut custom.kind);
+        "disks".clone_into(&mut custom.plural);
+        custom.definitions = Arc::new(Definitions::new());
+        custom.schema = Schema::from_openapi(&json!({"type": "object", "properties": {
+            "spec": {"type": "object", "description": "What is wanted.", "required": ["size"],
+                "properties": {"size": {"x-kubernetes-int-or-string": true,
+                    "anyOf": [{"type": "integer"}, {"type": "string"}]}}}}}))
+        .unwrap();
+        kinds.push(Arc::new(custom));
+        kinds
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let kinds = kinds();
+        let index = index(&kinds);
+        let places = index["paths"].as_object().unwrap();
+        assert_eq!(places.len(), 6, "{places:?}");
+        for place in places.keys() {
+            let mut parts = place.split('/').skip(1).collect::<Vec<_>>();
+            if parts.len() == 1 {
+                parts.insert(0, "");
+            }
+            let document = document(&kinds, parts[0], parts[1]).unwrap();
+            let text = document.to_string();
+            for found in text.split("#/components/schemas/").skip(1) {
+                let name = &found[..found.find('"').unwrap()];
+                assert!(
+                    document["components"]["schemas"].get(name).is_some(),
+                    "{place} {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_kind_is_found_by_path_and_the_schema_by_kind() {
+        let document = document(&kinds(), "", "v1").unwrap();
+        let get = &document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"];
+        let kind = &get["x-kubernetes-group-version-kind"];
+        assert_eq!(*kind, json!({"group": "", "version": "v1", "kind": "Pod"}));
+        let schema = &document["components"]["schemas"]["io.k8s.api.core.v1.Pod"];
+        assert_eq!(schema["x-kubernetes-group-version-kind"], json!([kind]));
+        let spec = &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"];
+        let containers = &spec["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        assert_eq!(
+            spec["properties"]["volumes"]["x-kubernetes-patch-strategy"],
+            "merge,retainKeys"
+        );
+    }
+
+    #[test]
+    fn custom_resources_have_metadata_and_no_strategic_merge() {
+        let document = document(&kinds(), "example.org", "v1").unwrap();
+        let schema = &document["components"]["schemas"]["org.example.v1.Disk"];
+        assert_eq!(
+            schema["properties"]["spec"]["description"],
+            "What is wanted."
+        );
+        assert!(schema["properties"]["metadata"]["allOf"][0]["$ref"].is_string());
+        let item = "/apis/example.org/v1/namespaces/{namespace}/disks/{name}";
+        let patch = &document["paths"][item]["patch"];
+        let content = patch["requestBody"]["content"].as_object().unwrap();
+        assert!(!content.contains_key("application/strategic-merge-patch+json"));
+        let parameters = patch["parameters"].as_array().unwrap();
+        assert!(
+            parameters
+                .iter()
+                .any(|parameter| parameter["name"] == "fieldValidation")
+        );
+    }
+}

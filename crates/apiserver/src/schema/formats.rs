@@ -1,0 +1,125 @@
+//! The OpenAPI string formats that an API server checks; all others are only documentation.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Whether `text` has the format `format`; true for formats that are not checked.
+pub(super) fn matches(format: &str, text: &str) -> bool {
+    match format {
+        "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
+        "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
+        "byte" => illegal_base64(text).is_none(),
+        "duration" => DURATION.is_match(text),
+        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
+        "cidr" => is_cidr(text),
+        "uri" => text.parse::<http::Uri>().is_ok(),
+        "hostname" => HOSTNAME.is_match(text) && text.len() <= 253,
+        "email" => EMAIL.is_match(text),
+        "mac" => MAC.is_match(text),
+        "uuid" => uuid::Uuid::parse_str(text).is_ok(),
+        _ => true,
+    }
+}
+
+/// Offset of the first byte that makes `text` no padded base64 (RFC 4648, section 4).
+pub(super) fn illegal_base64(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let data = bytes
+        .iter()
+        .rposition(|&b| b != b'=')
+        .map_or(0, |last| last + 1);
+    let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    if let Some(bad) = bytes[..data].iter().position(|b| !legal(b)) {
+        return Some(bad);
+    }
+    let padding = bytes.len() - data;
+    let sound = bytes.len().is_multiple_of(4) && padding <= 2;
+    (!sound).then_some(bytes.len())
+}
+
+/// Bytes as padded base64 (RFC 4648, section 4).
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk
+            .iter()
+            .fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte))
+            << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            if position <= chunk.len() {
+                let index = (bits >> (18 - 6 * position)) & 63;
+                text.push(char::from(ALPHABET[index as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let Ok(bits) = bits.parse::<u8>() else {
+        return false;
+    };
+    (address.parse::<Ipv4Addr>().is_ok() && bits <= 32)
+        || (address.parse::<Ipv6Addr>().is_ok() && bits <= 128)
+}
+
+/// Go's `time.ParseDuration`, and the spelled-out units that the OpenAPI library adds.
+static DURATION: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^[+-]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*(ns|us|µs|ms|s|m|h|d|w|seconds?|minutes?|hours?|days?|weeks?)\s*)+$",
+    )
+});
+static HOSTNAME: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$",
+    )
+});
+static EMAIL: LazyLock<Regex> = LazyLock::new(|| regex(r"^[^@\s]+@[^@\s]+$"));
+static MAC: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^([0-9A-Fa-f]{2}[:-]){5}([0-9A-Fa-f]{2}[:-]?){1,3}$"));
+
+#[expect(
+    clippy::expect_used,
+    reason = "the expressions above are constants, used by the tests"
+)]
+fn regex(source: &str) -> Regex {
+    Regex::new(source).expect("a constant expression compiles")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats() {
+        let cases = [
+            ("date-time", "2024-01-02T03:04:05Z", true),
+            ("date-time", "2024-01-02 03:04", false),
+            ("date", "2024-02-30", false),
+            ("duration", "1h30m", true),
+            ("duration", "abc", false),
+            ("byte", "aGVsbG8=", true),
+            ("byte", "a*b=", false),
+            ("byte", "abc", false),
+            ("ipv4", "127.0.0.1", true),
+            ("cidr", "10.0.0.0/33", false),
+            ("hostname", "a.b-c", true),
+            ("email", "a@b", true),
+            ("mac", "02:00:00:00:00:01", true),
+            ("uuid", "not", false),
+            ("anything-else", "x", true),
+        ];
+        for (format, text, expected) in cases {
+            assert_eq!(matches(format, text), expected, "{format} {text}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `metadata`, which every kind has whatever its own schema says.
+
+use std::sync::LazyLock;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::generate::SchemaSettings;
+
+use super::{Definitions, Schema, Type, read};
+
+/// The name of `ObjectMeta` among the definitions.
+pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// The schema of `metadata`, and the definitions that it refers to.
+pub fn object_meta() -> (&'static Schema, &'static Definitions) {
+    static OBJECT_META_SCHEMA: LazyLock<(Schema, Definitions)> = LazyLock::new(|| {
+        let mut generator = SchemaSettings::draft2020_12().into_generator();
+        let root = read(generator.subschema_for::<ObjectMeta>().to_value());
+        (root, definitions(&mut generator))
+    });
+    let (schema, definitions) = &*OBJECT_META_SCHEMA;
+    (schema, definitions)
+}
+
+/// What a generator has collected.
+pub(crate) fn definitions(generator: &mut schemars::SchemaGenerator) -> Definitions {
+    let documents = generator.take_definitions(false);
+    documents
+        .into_iter()
+        .map(|(name, document)| (name, opened(read(document))))
+        .collect()
+}
+
+/// Free-form objects (`FieldsV1`, `RawExtension`) come without any fields: everything is kept.
+fn opened(schema: Schema) -> Schema {
+    let bare = schema.properties.is_empty() && schema.additional_properties.is_none();
+    let free = matches!(schema.type_, None | Some(Type::Object)) && !schema.int_or_string;
+    Schema {
+        preserve_unknown: bare && free,
+        ..schema
+    }
+}

@@ -1,0 +1,213 @@
+//! From a request to an answer.
+//!
+//! * `path`, `query`, `negotiate`, `body`: what the request says
+//! * `filter`, `read`, `watch`: what it gets to see
+//! * `write`: what it changes
+//! * `documents`: what describes the API itself
+//! * `respond`: the answer
+
+mod body;
+mod documents;
+mod filter;
+mod negotiate;
+mod path;
+pub(crate) mod query;
+mod read;
+mod respond;
+pub(crate) mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+
+use crate::access::User;
+use crate::extend::{Body, SubresourceRequest};
+use crate::kind::Kind;
+use crate::objects::Objects;
+use crate::status::Status;
+use documents::Documents;
+use filter::Filter;
+use path::{Path, ResourcePath};
+use query::Query;
+use respond::View;
+use watch::Closing;
+
+/// Answers requests.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) objects: Objects,
+    documents: Documents,
+}
+
+/// One request to a resource, understood.
+#[derive(Debug)]
+struct ResourceRequest {
+    user: User,
+    kind: Arc<Kind>,
+    path: ResourcePath,
+    query: Query,
+    parts: Parts,
+}
+
+impl Handler {
+    pub(crate) fn new(objects: Objects) -> Self {
+        let documents = Documents::new(objects.extensions.told());
+        Self { objects, documents }
+    }
+
+    /// Answers one request. Who asks stands in its extensions as a [`User`].
+    pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        match self.answer(request).await {
+            Ok(response) => response,
+            Err(status) => respond::error(&status),
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let user = parts.extensions.get::<User>().cloned();
+        let path = Path::parse(parts.uri.path());
+        let is_public = matches!(path, Some(Path::Health | Path::Version));
+        let user = match user {
+            Some(user) => user,
+            None if is_public => User::new("system:anonymous", &["system:unauthenticated"]),
+            None => return Err(Status::unauthorized()),
+        };
+        let path = match path.ok_or_else(Status::no_such_path)? {
+            Path::Resource(path) => path,
+            document => {
+                if parts.method != Method::GET {
+                    return Err(Status::method_not_allowed("the path can only be read"));
+                }
+                let catalog = self.objects.registry.catalog();
+                return self.documents.get(&catalog, &document, &parts.headers);
+            }
+        };
+        let catalog = self.objects.registry.catalog();
+        let kind = catalog.get(&path.group, &path.version, &path.resource);
+        let kind = Arc::clone(kind.ok_or_else(Status::no_such_path)?);
+        if !kind.namespaced && !path.namespace.is_empty() {
+            return Err(Status::no_such_path());
+        }
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        self.resource(
+            ResourceRequest {
+                user,
+                kind,
+                path,
+                query,
+                parts,
+            },
+            body,
+        )
+        .await
+    }
+
+    async fn resource(
+        self: Arc<Self>,
+        request: ResourceRequest,
+        body: Body,
+    ) -> Result<Response<Body>, Status> {
+        let path = &request.path;
+        let one = !path.name.is_empty();
+        let kind = &request.kind;
+        if one && kind.namespaced && path.namespace.is_empty() {
+            return Err(Status::no_such_path());
+        }
+        match (request.parts.method.as_str(), path.subresource.as_str()) {
+            ("GET", "") if !one || request.query.flag("watch") => self.collection(&request),
+            ("GET", "") => self.object(&request),
+            ("GET", "status") if kind.status_subresource => self.object(&request),
+            ("POST" | "PUT" | "PATCH" | "DELETE", "" | "status" | "finalize" | "binding") => {
+                // A task of its own: a client that hangs up does not leave half a change behind.
+                let content = body::read(body).await?;
+                let change = tokio::spawn(async move { self.change(&request, &content).await });
+                change
+                    .await
+                    .unwrap_or_else(|panic| Err(Status::internal(panic)))
+            }
+            (_, "") => Err(not_allowed()),
+            (_, _) => self.extended(request, body).await,
+        }
+    }
+
+    fn object(&self, request: &ResourceRequest) -> Result<Response<Body>, Status> {
+        let view = view(request)?;
+        let ResourcePath {
+            namespace, name, ..
+        } = &request.path;
+        let object = self.objects.get(&request.kind, namespace, name)?;
+        Ok(respond::value(StatusCode::OK, &view.object(&object.value)))
+    }
+
+    fn collection(&self, request: &ResourceRequest) -> Result<Response<Body>, Status> {
+        let ResourceRequest {
+            kind,
+            path,
+            query,
+            parts,
+            ..
+        } = request;
+        let filter = Filter::parse(kind, &path.namespace, query)?.with_name(&path.name);
+        let view = view(request)?;
+        let store = &self.objects.store;
+        if query.flag("watch") {
+            let closing = parts.extensions.get::<Closing>().cloned();
+            return watch::start(
+                store,
+                kind,
+                filter,
+                (view.form, view.include),
+                query,
+                closing,
+            );
+        }
+        let listing = read::list(store, kind, &filter, query)?;
+        Ok(respond::json_text(
+            StatusCode::OK,
+            view.list(&listing.objects, listing.metadata),
+        ))
+    }
+
+    /// Hands a request to the embedder's handler of the subresource.
+    async fn extended(
+        &self,
+        request: ResourceRequest,
+        body: Body,
+    ) -> Result<Response<Body>, Status> {
+        let ResourceRequest {
+            user,
+            kind,
+            path,
+            query,
+            parts,
+        } = request;
+        let handler = self.objects.extensions.handler(&kind, &path.subresource);
+        let handler = handler.ok_or_else(Status::no_such_path)?;
+        let object = self.objects.get(&kind, &path.namespace, &path.name)?;
+        let request = SubresourceRequest {
+            user,
+            method: parts.method,
+            namespace: path.namespace,
+            name: path.name,
+            object: crate::convert::served(&kind, &object.value).into_owned(),
+            query,
+            body: body::read(body).await?,
+        };
+        handler.call(request).await
+    }
+}
+
+fn view(request: &ResourceRequest) -> Result<View<'_>, Status> {
+    Ok(View {
+        kind: &request.kind,
+        form: negotiate::form(&request.parts.headers)?,
+        include: respond::include(&request.query)?,
+    })
+}
+
+fn not_allowed() -> Status {
+    Status::method_not_allowed("the server does not allow this method on the requested resource")
+}

@@ -1,0 +1,80 @@
+//! Reading what a client sends.
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::query::Query;
+use crate::extend::Body;
+use crate::objects::{Document, FieldValidation};
+use crate::status::Status;
+
+/// Most bytes of a request's body.
+pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
+
+/// Takes in a whole body.
+pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
+    // Boxed, because the compiler cannot see through the limit's bound on its error type.
+    match Limited::new(body, LIMIT).collect().boxed().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(LIMIT)),
+        Err(error) => Err(Status::bad_request(format!(
+            "cannot read the request's body: {error}"
+        ))),
+    }
+}
+
+/// The media type of a body, without parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+/// Reads a JSON body.
+pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Document, Status> {
+    match media_type(headers) {
+        // Clients without a content type mean JSON.
+        "" | "application/json" | "*/*" => {}
+        other => {
+            return Err(Status::unsupported_media_type(format!(
+                "the body of the request was in an unknown format ({other}) - accepted media types \
+                 include: application/json"
+            )));
+        }
+    }
+    Document::parse(body).map_err(|error| {
+        Status::bad_request(format!(
+            "error decoding the request's body as JSON: {error}"
+        ))
+    })
+}
+
+/// `fieldValidation`: what becomes of unknown and duplicate fields.
+pub(crate) fn field_validation(query: &Query) -> Result<FieldValidation, Status> {
+    match query.get("fieldValidation") {
+        None => Ok(FieldValidation::default()),
+        Some("Ignore") => Ok(FieldValidation::Ignore),
+        Some("Warn") => Ok(FieldValidation::Warn),
+        Some("Strict") => Ok(FieldValidation::Strict),
+        Some(other) => Err(Status::unprocessable(format!(
+            "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \
+             \"Strict\", \"Warn\""
+        ))),
+    }
+}
+
+/// `dryRun`: whether nothing shall be stored.
+pub(crate) fn dry_run(query: &Query) -> Result<bool, Status> {
+    match query.get("dryRun") {
+        None => Ok(false),
+        Some("All") => Ok(true),
+        Some(other) => Err(Status::unprocessable(format!(
+            "dryRun: Unsupported value: \"{other}\": supported values: \"All\""
+        ))),
+    }
+}

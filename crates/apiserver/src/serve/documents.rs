@@ -1,0 +1,161 @@
+//! Documents that describe the API: discovery, OpenAPI, version, health.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, Response, StatusCode};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::negotiate;
+use super::path::Path;
+use super::respond;
+use crate::discovery::{self, Subresource};
+use crate::extend::Body;
+use crate::openapi;
+use crate::registry::Catalog;
+use crate::status::Status;
+
+/// Media type of aggregated discovery.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Kubernetes release whose API is served.
+const GIT_VERSION: &str = "v1.33.0+longshore";
+
+/// The documents of one catalog, kept until the catalog changes.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    cache: Mutex<Cache>,
+    subresources: Vec<Subresource>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    generation: u64,
+    texts: HashMap<String, Bytes>,
+}
+
+impl Documents {
+    /// Subresources beside `status` that discovery tells of.
+    pub(crate) fn new(subresources: Vec<Subresource>) -> Self {
+        Self {
+            subresources,
+            ..Self::default()
+        }
+    }
+
+    /// Answers a request for a document.
+    pub(crate) fn get(
+        &self,
+        catalog: &Catalog,
+        path: &Path,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Status> {
+        let kinds = &catalog.kinds;
+        let aggregated = negotiate::wants_aggregated(headers);
+        match path {
+            Path::Health => Ok(text("ok")),
+            Path::Version => Ok(respond::value(StatusCode::OK, &version())),
+            Path::CoreVersions | Path::Groups if aggregated => {
+                let core = *path == Path::CoreVersions;
+                let text = self.cached(catalog, &format!("aggregated {core}"), || {
+                    Some(if core {
+                        discovery::aggregated_core(kinds, &self.subresources)
+                    } else {
+                        discovery::aggregated(kinds, &self.subresources)
+                    })
+                })?;
+                let mut response = tagged(text, headers);
+                let media_type = HeaderValue::from_static(AGGREGATED);
+                response.headers_mut().insert(CONTENT_TYPE, media_type);
+                Ok(response)
+            }
+            Path::CoreVersions => Ok(respond::value(
+                StatusCode::OK,
+                &discovery::core_versions(kinds),
+            )),
+            Path::Groups => Ok(respond::value(
+                StatusCode::OK,
+                &discovery::group_list(kinds),
+            )),
+            Path::Group(name) => {
+                let group = discovery::group(kinds, name).ok_or_else(Status::no_such_path)?;
+                Ok(respond::value(StatusCode::OK, &group))
+            }
+            Path::Resources { group, version } => {
+                let list = discovery::resource_list(kinds, &self.subresources, group, version);
+                let list = list.ok_or_else(Status::no_such_path)?;
+                Ok(respond::value(StatusCode::OK, &list))
+            }
+            Path::OpenApi3 => {
+                let text = self.cached(catalog, "openapi", || Some(openapi::index(kinds)))?;
+                Ok(tagged(text, headers))
+            }
+            Path::OpenApi3Of { group, version } => {
+                let name = format!("openapi {group}/{version}");
+                let make = || openapi::document(kinds, group, version);
+                Ok(tagged(self.cached(catalog, &name, make)?, headers))
+            }
+            Path::Resource(_) => Err(Status::no_such_path()),
+        }
+    }
+
+    fn cached(
+        &self,
+        catalog: &Catalog,
+        name: &str,
+        make: impl FnOnce() -> Option<Value>,
+    ) -> Result<Bytes, Status> {
+        let mut cache = self.cache.lock();
+        if cache.generation != catalog.generation {
+            *cache = Cache {
+                generation: catalog.generation,
+                texts: HashMap::new(),
+            };
+        }
+        if let Some(text) = cache.texts.get(name) {
+            return Ok(text.clone());
+        }
+        let text = Bytes::from(make().ok_or_else(Status::no_such_path)?.to_string());
+        cache.texts.insert(name.into(), text.clone());
+        Ok(text)
+    }
+}
+
+/// A document that a client need not take twice.
+fn tagged(text: Bytes, headers: &HeaderMap) -> Response<Body> {
+    let tag = format!("\"{:016X}\"", discovery::fnv1a(&text));
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let mut response = if known == Some(tag.as_str()) {
+        let mut unchanged = Response::new(respond::full(Bytes::new()));
+        *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
+        unchanged
+    } else {
+        respond::json_text(StatusCode::OK, text)
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn text(text: &'static str) -> Response<Body> {
+    let mut response = Response::new(respond::full(text));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "33", "gitVersion": GIT_VERSION, "gitCommit": "",
+        "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "",
+        "compiler": "rustc", "platform": format!("linux/{}", std::env::consts::ARCH),
+    })
+}

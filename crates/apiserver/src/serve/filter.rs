@@ -1,0 +1,58 @@
+//! Which objects of a resource a request is about.
+
+use serde_json::Value;
+
+use super::query::Query;
+use crate::convert;
+use crate::kind::Kind;
+use crate::meta;
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::status::Status;
+
+/// Selectors and namespace of a list, a watch or a collection's deletion.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    /// None for all namespaces.
+    pub(crate) namespace: Option<String>,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Filter {
+    pub(crate) fn parse(kind: &Kind, namespace: &str, query: &Query) -> Result<Self, Status> {
+        let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default()).map_err(
+            |error| Status::bad_request(format!("unable to parse requirement: {error}")),
+        )?;
+        let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
+            .and_then(|fields| fields.check(kind).map(|()| fields))
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        let namespace = (kind.namespaced && !namespace.is_empty()).then(|| namespace.to_owned());
+        Ok(Self {
+            namespace,
+            labels,
+            fields,
+        })
+    }
+
+    /// Limits it to one object, unless `name` is empty.
+    #[must_use]
+    pub(crate) fn with_name(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            self.fields = self.fields.and_name(name);
+        }
+        self
+    }
+
+    /// Whether it selects by more than the namespace.
+    pub(crate) fn is_selective(&self) -> bool {
+        !self.labels.is_empty() || !self.fields.is_empty()
+    }
+
+    /// Whether a stored object is meant.
+    pub(crate) fn matches(&self, kind: &Kind, stored: &Value) -> bool {
+        let home = self.namespace.as_deref();
+        home.is_none_or(|namespace| namespace == meta::namespace(stored))
+            && self.labels.matches(stored)
+            && (self.fields.is_empty() || self.fields.matches(kind, &convert::served(kind, stored)))
+    }
+}

@@ -1,0 +1,118 @@
+//! In which form a client wants objects.
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+
+use crate::status::Status;
+
+/// A representation of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As they are.
+    Object,
+    /// Only their metadata.
+    Metadata,
+    /// As rows of a table for people.
+    Table,
+}
+
+/// One of the media types that a client accepts.
+struct MediaRange<'a> {
+    essence: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl MediaRange<'_> {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters
+            .iter()
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| *value)
+    }
+
+    fn is_json(&self) -> bool {
+        matches!(self.essence, "application/json" | "application/*" | "*/*")
+    }
+}
+
+fn accepted(text: &str) -> impl Iterator<Item = MediaRange<'_>> {
+    text.split(',').map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
+        let parameters = parts.filter_map(|part| part.split_once('=')).collect();
+        MediaRange {
+            essence,
+            parameters,
+        }
+    })
+}
+
+fn accept(headers: &HeaderMap) -> &str {
+    let text = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if text.trim().is_empty() { "*/*" } else { text }
+}
+
+/// The first form that the client accepts and that is served here.
+pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Status> {
+    let form = |range: MediaRange<'_>| {
+        if !range.is_json() {
+            return None;
+        }
+        let is_meta = range.parameter("g") == Some("meta.k8s.io");
+        match range.parameter("as") {
+            None => Some(Form::Object),
+            Some("Table") if is_meta => Some(Form::Table),
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if is_meta => {
+                Some(Form::Metadata)
+            }
+            Some(_) => None,
+        }
+    };
+    accepted(accept(headers))
+        .find_map(form)
+        .ok_or_else(Status::not_acceptable)
+}
+
+/// Whether the client prefers all of discovery in one document.
+pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
+    accepted(accept(headers))
+        .find(MediaRange::is_json)
+        .is_some_and(|range| {
+            range.parameter("g") == Some("apidiscovery.k8s.io")
+                && range.parameter("v") == Some("v2")
+                && range.parameter("as") == Some("APIGroupDiscoveryList")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(accept: &str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())])
+    }
+
+    #[test]
+    fn the_first_servable_form_wins() {
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        assert_eq!(form(&headers(kubectl)).unwrap(), Form::Table);
+        let typed = "application/vnd.kubernetes.protobuf, application/json";
+        assert_eq!(form(&headers(typed)).unwrap(), Form::Object);
+        let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        assert_eq!(form(&headers(partial)).unwrap(), Form::Metadata);
+        assert_eq!(form(&HeaderMap::new()).unwrap(), Form::Object);
+        assert!(form(&headers("application/vnd.kubernetes.protobuf")).is_err());
+    }
+
+    #[test]
+    fn aggregated_discovery_is_recognised() {
+        let kubectl = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                       application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,\
+                       application/json";
+        assert!(wants_aggregated(&headers(kubectl)));
+        assert!(!wants_aggregated(&headers("application/json")));
+    }
+}

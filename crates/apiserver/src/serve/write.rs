@@ -1,0 +1,256 @@
+//! Requests that change something.
+
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::filter::Filter;
+use super::query::Query;
+use super::respond::{self, View};
+use super::{Handler, ResourceRequest, body, not_allowed, read, view};
+use crate::extend::Body;
+use crate::meta;
+use crate::objects::{Call, DeleteOptions, Deleted, Document, Origin, Part, Propagation};
+use crate::patch::Patch;
+use crate::status::Status;
+
+impl Handler {
+    pub(super) async fn change(
+        &self,
+        request: &ResourceRequest,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        let one = !request.path.name.is_empty();
+        let part = part(request)?;
+        let method = request.parts.method.clone();
+        match (method, part) {
+            (Method::POST, Some(Part::Main)) if !one => self.create(request, content).await,
+            (Method::POST, None) if one => self.bind(request, content).await,
+            (Method::PUT, Some(part)) if one => self.replace(request, part, content).await,
+            (Method::PATCH, Some(part)) if one => self.patch(request, part, content).await,
+            (Method::DELETE, Some(Part::Main)) if one => self.remove(request, content).await,
+            (Method::DELETE, Some(Part::Main)) => self.remove_all(request, content).await,
+            _ => Err(not_allowed()),
+        }
+    }
+
+    async fn create(
+        &self,
+        request: &ResourceRequest,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        if request.kind.namespaced && request.path.namespace.is_empty() {
+            return Err(not_allowed());
+        }
+        let view = view(request)?;
+        let mut call = call(request, Part::Main)?;
+        let document = body::parse(&request.parts.headers, content)?;
+        let object = self.objects.create(&mut call, document).await?;
+        Ok(answer(
+            StatusCode::CREATED,
+            &view.object(&object.value),
+            &call,
+        ))
+    }
+
+    async fn replace(
+        &self,
+        request: &ResourceRequest,
+        part: Part,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        let view = view(request)?;
+        let mut call = call(request, part)?;
+        let document = body::parse(&request.parts.headers, content)?;
+        let propose = |_: &Value| Ok(document.clone());
+        let object = self
+            .objects
+            .update(&mut call, Origin::Replacement, propose)
+            .await?;
+        Ok(answer(StatusCode::OK, &view.object(&object.value), &call))
+    }
+
+    async fn patch(
+        &self,
+        request: &ResourceRequest,
+        part: Part,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        let view = view(request)?;
+        let mut call = call(request, part)?;
+        let media_type = body::media_type(&request.parts.headers);
+        let patch = Patch::parse(&request.kind, media_type, content)?;
+        let propose = |present: &Value| patch.apply(&request.kind, present);
+        let object = self
+            .objects
+            .update(&mut call, Origin::Patch, propose)
+            .await?;
+        Ok(answer(StatusCode::OK, &view.object(&object.value), &call))
+    }
+
+    /// `pods/binding`: says on which node a Pod runs.
+    async fn bind(
+        &self,
+        request: &ResourceRequest,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        let binding = body::parse(&request.parts.headers, content)?.value;
+        let node = meta::text(&binding, "/target/name").to_owned();
+        if node.is_empty() {
+            return Err(Status::bad_request("target.name: Required value"));
+        }
+        let mut call = call(request, Part::Main)?;
+        let propose = |pod: &Value| {
+            let bound = meta::text(pod, "/spec/nodeName");
+            if !bound.is_empty() {
+                let why = format!(
+                    "pod {} is already assigned to node \"{bound}\"",
+                    meta::name(pod)
+                );
+                return Err(Status::conflict(&request.kind, meta::name(pod), &why));
+            }
+            if meta::is_deleting(pod) {
+                let why = format!(
+                    "pod {} is being deleted, cannot be assigned",
+                    meta::name(pod)
+                );
+                return Err(Status::conflict(&request.kind, meta::name(pod), &why));
+            }
+            let mut pod = pod.clone();
+            pod["spec"]["nodeName"] = node.as_str().into();
+            Ok(Document::from(pod))
+        };
+        self.objects
+            .update(&mut call, Origin::Patch, propose)
+            .await?;
+        let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+                          "status": "Success", "code": 201});
+        Ok(answer(StatusCode::CREATED, &done, &call))
+    }
+
+    async fn remove(
+        &self,
+        request: &ResourceRequest,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        let view = view(request)?;
+        let (options, dry_run) = delete_options(request, content)?;
+        let mut call = Call {
+            dry_run,
+            ..call(request, Part::Main)?
+        };
+        let shown = match self.objects.delete(&mut call, &options).await? {
+            Deleted::Gone(object) => respond::deleted(&request.kind, &object.value),
+            Deleted::Marked(object) => view.object(&object.value).into_owned(),
+        };
+        Ok(answer(StatusCode::OK, &shown, &call))
+    }
+
+    async fn remove_all(
+        &self,
+        request: &ResourceRequest,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        let kind = &request.kind;
+        if kind.namespaced && request.path.namespace.is_empty() {
+            return Err(not_allowed());
+        }
+        let view: View<'_> = view(request)?;
+        let filter = Filter::parse(kind, &request.path.namespace, &request.query)?;
+        let (options, dry_run) = delete_options(request, content)?;
+        let listing = read::list(&self.objects.store, kind, &filter, &Query::default())?;
+        let mut last = call(request, Part::Main)?;
+        for object in &listing.objects {
+            let name = meta::name(&object.value).to_owned();
+            let mut call = Call {
+                dry_run,
+                name,
+                ..call(request, Part::Main)?
+            };
+            match self.objects.delete(&mut call, &options).await {
+                // Someone else was faster; that is what was wanted.
+                Err(status) if status.code == StatusCode::NOT_FOUND => {}
+                Err(status) => return Err(status),
+                Ok(_) => last.warnings.append(&mut call.warnings),
+            }
+        }
+        let text = view.list(&listing.objects, listing.metadata);
+        let mut response = respond::json_text(StatusCode::OK, text);
+        respond::warn(&mut response, &last.warnings);
+        Ok(response)
+    }
+}
+
+fn answer(code: StatusCode, value: &Value, call: &Call) -> Response<Body> {
+    let mut response = respond::value(code, value);
+    respond::warn(&mut response, &call.warnings);
+    response
+}
+
+/// The part of an object that a path names; none for a Pod's binding.
+fn part(request: &ResourceRequest) -> Result<Option<Part>, Status> {
+    let kind = &request.kind;
+    match request.path.subresource.as_str() {
+        "" => Ok(Some(Part::Main)),
+        "status" if kind.status_subresource => Ok(Some(Part::Status)),
+        "finalize" if kind.is("", "namespaces") => Ok(Some(Part::Finalize)),
+        "binding" if kind.is("", "pods") => Ok(None),
+        _ => Err(Status::no_such_path()),
+    }
+}
+
+fn call(request: &ResourceRequest, part: Part) -> Result<Call, Status> {
+    Ok(Call {
+        kind: request.kind.clone(),
+        namespace: request.path.namespace.clone(),
+        name: request.path.name.clone(),
+        part,
+        user: request.user.clone(),
+        dry_run: body::dry_run(&request.query)?,
+        validation: body::field_validation(&request.query)?,
+        warnings: Vec::new(),
+    })
+}
+
+/// Reads `DeleteOptions` from the body, or else from the query; also whether it is a dry run.
+fn delete_options(
+    request: &ResourceRequest,
+    content: &[u8],
+) -> Result<(DeleteOptions, bool), Status> {
+    let query = &request.query;
+    let given = match content {
+        [] => Value::Null,
+        content => body::parse(&request.parts.headers, content)?.value,
+    };
+    let text = |pointer: &str| given.pointer(pointer).and_then(Value::as_str);
+    let propagation = match text("/propagationPolicy").or(query.get("propagationPolicy")) {
+        Some("Orphan") => Some(Propagation::Orphan),
+        Some("Background") => Some(Propagation::Background),
+        Some("Foreground") => Some(Propagation::Foreground),
+        Some(other) => {
+            return Err(Status::unprocessable(format!(
+                "propagationPolicy: Unsupported value: \"{other}\": supported values: \
+                 \"Foreground\", \"Background\", \"Orphan\""
+            )));
+        }
+        None => match given.get("orphanDependents").and_then(Value::as_bool) {
+            Some(true) => Some(Propagation::Orphan),
+            Some(false) => Some(Propagation::Background),
+            None => None,
+        },
+    };
+    let grace_seconds = match given.get("gracePeriodSeconds").and_then(Value::as_u64) {
+        None => query.number("gracePeriodSeconds")?,
+        given => given,
+    };
+    let dry_run = body::dry_run(query)?
+        || given["dryRun"]
+            .as_array()
+            .is_some_and(|stages| stages.contains(&"All".into()));
+    let options = DeleteOptions {
+        uid: text("/preconditions/uid").map(Into::into),
+        resource_version: text("/preconditions/resourceVersion").map(Into::into),
+        grace_seconds,
+        propagation,
+    };
+    Ok((options, dry_run))
+}

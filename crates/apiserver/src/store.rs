@@ -1,0 +1,307 @@
+//! Where objects live: durable in SQLite, served from memory.
+//!
+//! One writer thread owns the database. It takes whatever writes have queued up, checks each against
+//! the revision its author saw, commits them in one transaction, and only then shows them to readers,
+//! watchers and their authors. So what was acknowledged is durable, and what is read was acknowledged.
+//!
+//! * `disk`: the database file and its two tables
+//! * `memory`: current objects and recent events per resource
+//! * `writer`: the thread between them
+
+mod disk;
+mod memory;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use memory::Memory;
+pub use memory::{Expired, Page, Watch};
+
+/// Where an object is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Resource and group, such as `pods` or `datavolumes.cdi.kubevirt.io`.
+    pub resource: Arc<str>,
+    /// Namespace; empty for objects that live in none.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// One state of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// The revision that made this state; also in `metadata.resourceVersion`.
+    pub revision: u64,
+    /// The object as it is stored.
+    pub value: Value,
+}
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was created.
+    Added,
+    /// It was replaced by a newer state.
+    Modified,
+    /// It is gone; the event carries its last state.
+    Deleted,
+}
+
+/// One entry of a resource's history.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// What happened.
+    pub change: Change,
+    /// The state after it; for [`Change::Deleted`] the last one, at the revision of the deletion.
+    pub object: Arc<Object>,
+    /// The state before it, where that is still known.
+    pub previous: Option<Arc<Object>>,
+}
+
+/// A change asked of the store.
+#[derive(Debug)]
+pub enum Write {
+    /// Stores a new object; the key must be free.
+    Create(Value),
+    /// Replaces the state that was read at this revision.
+    Update(u64, Value),
+    /// Removes the state that was read at this revision; the value is what watchers get to see last.
+    Delete(u64, Value),
+}
+
+/// Why a write was not done. Nothing of it is stored then.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// [`Write::Create`] of a key that is taken.
+    #[error("the object exists already")]
+    Exists,
+    /// The object is not there (any more).
+    #[error("the object does not exist")]
+    Missing,
+    /// Someone else changed the object since it was read.
+    #[error("the object has been modified")]
+    Stale,
+    /// The database refused; the disk may be full.
+    #[error("cannot write the object database")]
+    Disk(#[source] Arc<rusqlite::Error>),
+    /// [`Store::close`] was called.
+    #[error("the object database is closed")]
+    Closed,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the folder.
+    #[error("{} is in use by another process{}", dir.display(), holder(pid.as_deref()))]
+    InUse {
+        /// The data folder.
+        dir: PathBuf,
+        /// Process id of the holder, as it wrote it down.
+        pid: Option<String>,
+    },
+    /// A file or folder cannot be made or opened.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// What was tried.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// SQLite cannot open or read the file.
+    #[error("the object database {} cannot be read; restore it from a backup, or move it away to start empty", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// A row is not what this program writes.
+    #[error("the object database {} is damaged at {key}; restore it from a backup, or move it away to start empty", path.display())]
+    DamagedRow {
+        /// The database.
+        path: PathBuf,
+        /// Key of the object.
+        key: String,
+    },
+    /// The file was written by a newer release.
+    #[error("the object database {} has format {found}, but this release reads formats up to {known}", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format known here.
+        known: i64,
+    },
+}
+
+fn holder(pid: Option<&str>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+/// A durable set of objects with one history. Revisions only ever rise, across restarts too.
+#[derive(Debug)]
+pub struct Store {
+    memory: Arc<Memory>,
+    writer: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    queue: mpsc::UnboundedSender<writer::Request>,
+    thread: JoinHandle<()>,
+    /// Held for as long as the thread may write.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens or makes the store in a folder, which it keeps other processes out of.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(dir).map_err(|source| io(dir, source))?;
+        let lock = lock(dir)?;
+        let (disk, memory) = disk::open(&dir.join("state.db"))?;
+        let memory = Arc::new(memory);
+        let (queue, requests) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn({
+                let memory = Arc::clone(&memory);
+                move || writer::run(disk, &memory, requests)
+            })
+            .map_err(|source| io(dir, source))?;
+        let running = Running {
+            queue,
+            thread,
+            _lock: lock,
+        };
+        Ok(Self {
+            memory,
+            writer: Mutex::new(Some(running)),
+        })
+    }
+
+    /// Makes a change durable, and returns the new (or, for a deletion, the last) state.
+    ///
+    /// A caller that goes away does not stop the write.
+    pub async fn write(&self, key: Key, write: Write) -> Result<Arc<Object>, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let writer = self.writer.lock();
+            let running = writer.as_ref().ok_or(WriteError::Closed)?;
+            let request = writer::Request { key, write, reply };
+            running
+                .queue
+                .send(request)
+                .map_err(|_| WriteError::Closed)?;
+        }
+        // A blocking task rather than a plain await: it keeps a paused test clock from running ahead
+        // while the disk works.
+        let wait = tokio::task::spawn_blocking(move || answer.blocking_recv());
+        wait.await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// The current state of an object.
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.memory.get(key)
+    }
+
+    /// Objects of a resource in the order of their keys, as one consistent view.
+    ///
+    /// `namespace` limits the list to one; `after` continues behind a key of an earlier page.
+    pub fn list(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        after: Option<(&str, &str)>,
+    ) -> Page {
+        self.memory.list(resource, namespace, after)
+    }
+
+    /// Follows a resource from after a revision.
+    pub fn watch(&self, resource: &str, from: u64) -> Watch {
+        Memory::watch(&self.memory, resource, from)
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> u64 {
+        self.memory.revision()
+    }
+
+    /// Stops writing and releases the folder. Reads still work; writes answer [`WriteError::Closed`].
+    pub fn close(&self) {
+        let running = self.writer.lock().take();
+        if let Some(Running {
+            queue,
+            thread,
+            _lock,
+        }) = running
+        {
+            drop(queue);
+            if thread.join().is_err() {
+                tracing::error!("the store's writer thread had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> OpenError {
+    OpenError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Takes the folder's lock, which the kernel releases when this process ends, however it ends.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|source| io(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let pid = file
+                .read_to_string(&mut pid)
+                .ok()
+                .map(|_| pid.trim().to_owned());
+            let pid = pid.filter(|pid| !pid.is_empty());
+            return Err(OpenError::InUse {
+                dir: dir.to_owned(),
+                pid,
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(io(&path, source)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|source| io(&path, source))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

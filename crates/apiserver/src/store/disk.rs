@@ -1,0 +1,237 @@
+//! The database file: `object` holds what is, `log` what happened lately.
+//!
+//! Keys are `resource/namespace/name`. The newest row of `log` also carries the revision counter over
+//! a restart, since the newest change may have been a deletion.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde_json::Value;
+
+use super::memory::Memory;
+use super::{Change, Event, Key, Object, OpenError};
+
+/// Format of the file, in SQLite's `user_version`.
+const FORMAT: i64 = 1;
+
+/// Rows of `log` that are kept at least.
+const LOG_KEPT: u64 = 4096;
+
+/// How often `log` is cut, in revisions.
+const LOG_CUT_EVERY: u64 = 1024;
+
+/// The open database, and the revision of its last row.
+#[derive(Debug)]
+pub(super) struct Disk {
+    connection: Connection,
+    pub(super) revision: u64,
+}
+
+/// A change with its revision, ready to be stored.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) key: Key,
+    pub(super) change: Change,
+    pub(super) object: Arc<Object>,
+}
+
+pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
+    let damaged = |source| OpenError::Damaged {
+        path: path.to_owned(),
+        source,
+    };
+    let connection = Connection::open(path).map_err(damaged)?;
+    let found = prepare(&connection).map_err(damaged)?;
+    if found > FORMAT {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        });
+    }
+    let memory = load(&connection, path)?;
+    Ok((
+        Disk {
+            connection,
+            revision: memory.revision(),
+        },
+        memory,
+    ))
+}
+
+/// Sets the connection up and makes the tables of a new file; returns the file's format.
+fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    // Reads come from memory; the page cache only serves the writer.
+    connection.pragma_update(None, "cache_size", -1024)?;
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == 0 {
+        connection.execute_batch(&format!(
+            "BEGIN;
+             CREATE TABLE object (key TEXT PRIMARY KEY, rev INTEGER NOT NULL, value BLOB NOT NULL)
+                 WITHOUT ROWID;
+             CREATE TABLE log (rev INTEGER PRIMARY KEY, key TEXT NOT NULL, op INTEGER NOT NULL,
+                 value BLOB NOT NULL);
+             PRAGMA user_version = {FORMAT};
+             COMMIT;"
+        ))?;
+    }
+    Ok(found)
+}
+
+fn load(connection: &Connection, path: &Path) -> Result<Memory, OpenError> {
+    let damaged = |source| OpenError::Damaged {
+        path: path.to_owned(),
+        source,
+    };
+    let bad_row = |key: String| OpenError::DamagedRow {
+        path: path.to_owned(),
+        key,
+    };
+
+    let first: Option<i64> = connection
+        .query_row("SELECT rev FROM log ORDER BY rev LIMIT 1", [], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(damaged)?;
+    let mut memory = Memory::new(first.map_or(0, |rev| rev.cast_unsigned().saturating_sub(1)));
+
+    let mut objects = connection
+        .prepare("SELECT key, rev, value FROM object")
+        .map_err(damaged)?;
+    let mut rows = objects.query([]).map_err(damaged)?;
+    while let Some(row) = rows.next().map_err(damaged)? {
+        let (text, revision): (String, i64) = row
+            .get(0)
+            .and_then(|k| Ok((k, row.get(1)?)))
+            .map_err(damaged)?;
+        let revision = revision.cast_unsigned();
+        let value = row
+            .get_ref(2)
+            .map_err(damaged)?
+            .as_blob()
+            .ok()
+            .and_then(parse);
+        let (Some(key), Some(value)) = (parse_key(&text), value) else {
+            return Err(bad_row(text));
+        };
+        memory.restore(key, Arc::new(Object { revision, value }));
+    }
+
+    let mut log = connection
+        .prepare("SELECT rev, key, op, value FROM log ORDER BY rev")
+        .map_err(damaged)?;
+    let mut rows = log.query([]).map_err(damaged)?;
+    let mut seen: std::collections::HashMap<String, Arc<Object>> = std::collections::HashMap::new();
+    while let Some(row) = rows.next().map_err(damaged)? {
+        let (revision, text, op): (i64, String, i64) = row
+            .get(0)
+            .and_then(|r| Ok((r, row.get(1)?, row.get(2)?)))
+            .map_err(damaged)?;
+        let revision = revision.cast_unsigned();
+        let value = row
+            .get_ref(3)
+            .map_err(damaged)?
+            .as_blob()
+            .ok()
+            .and_then(parse);
+        let (Some(key), Some(value), Some(change)) = (parse_key(&text), value, change(op)) else {
+            return Err(bad_row(text));
+        };
+        let object = Arc::new(Object { revision, value });
+        let previous = seen.insert(text, Arc::clone(&object));
+        memory.remember(
+            &key.resource,
+            Event {
+                change,
+                object,
+                previous,
+            },
+        );
+    }
+    Ok(memory)
+}
+
+impl Disk {
+    /// Stores rows in one transaction; they are durable when this returns.
+    pub(super) fn commit(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut newest = self.revision;
+        for row in rows {
+            insert(&transaction, row)?;
+            newest = row.object.revision;
+        }
+        if newest / LOG_CUT_EVERY > self.revision / LOG_CUT_EVERY {
+            let cut = newest.saturating_sub(LOG_KEPT);
+            transaction
+                .prepare_cached("DELETE FROM log WHERE rev <= ?1")?
+                .execute([cut.cast_signed()])?;
+        }
+        transaction.commit()?;
+        self.revision = newest;
+        Ok(())
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let Row {
+        key,
+        change,
+        object,
+    } = row;
+    let text = format!("{}/{}/{}", key.resource, key.namespace, key.name);
+    let value = object.value.to_string();
+    if *change == Change::Deleted {
+        transaction
+            .prepare_cached("DELETE FROM object WHERE key = ?1")?
+            .execute([&text])?;
+    } else {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO object (key, rev, value) VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                text,
+                object.revision.cast_signed(),
+                value.as_bytes()
+            ])?;
+    }
+    transaction
+        .prepare_cached("INSERT INTO log (rev, key, op, value) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            object.revision.cast_signed(),
+            text,
+            op(*change),
+            value.as_bytes()
+        ])?;
+    Ok(())
+}
+
+fn op(change: Change) -> i64 {
+    match change {
+        Change::Added => 0,
+        Change::Modified => 1,
+        Change::Deleted => 2,
+    }
+}
+
+fn change(op: i64) -> Option<Change> {
+    [Change::Added, Change::Modified, Change::Deleted]
+        .into_iter()
+        .find(|c| self::op(*c) == op)
+}
+
+fn parse(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice(bytes).ok()
+}
+
+fn parse_key(text: &str) -> Option<Key> {
+    let mut parts = text.splitn(3, '/');
+    let resource = parts.next()?.into();
+    Some(Key {
+        resource,
+        namespace: parts.next()?.into(),
+        name: parts.next()?.into(),
+    })
+}

@@ -1,0 +1,9 @@
+//! The server as its clients see it: real kubectl over TLS, kube-rs in process, and kill -9.
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod client;
+mod crash;
+mod custom;
+mod kubectl;
+mod support;
+mod wire;

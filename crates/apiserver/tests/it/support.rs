@@ -1,0 +1,113 @@
+//! A server on a temporary folder and a real port, and kubectl to talk to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use longshore_apiserver::access::pki::Pki;
+use longshore_apiserver::extend::Extensions;
+use longshore_apiserver::server::Listener;
+use longshore_apiserver::ApiServer;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::oneshot;
+
+/// A running server; dropping it stops the port.
+pub(crate) struct Cluster {
+    pub(crate) server: ApiServer,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) dir: TempDir,
+    _stop: oneshot::Sender<()>,
+}
+
+/// What a command printed, and whether it succeeded.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::with(Extensions::default()).await
+    }
+
+    pub(crate) async fn with(extensions: Extensions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ApiServer::open(dir.path(), extensions).await.unwrap();
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let pki = Pki::open(&dir.path().join("pki"), &[]).unwrap();
+        let kubeconfig = dir.path().join("kubeconfig");
+        pki.write_kubeconfig(&kubeconfig, &listener.url()).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn({
+            let server = server.clone();
+            async move {
+                let stopped = async { drop(stopped.await) };
+                listener.serve(server, &pki, stopped).await.unwrap();
+            }
+        });
+        Self {
+            server,
+            kubeconfig,
+            dir,
+            _stop: stop,
+        }
+    }
+
+    /// kubectl, ready for arguments.
+    pub(crate) fn command(&self) -> Command {
+        kubectl(&self.kubeconfig, self.dir.path())
+    }
+
+    /// Runs kubectl to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Answer {
+        finish(self.command().args(arguments), "").await
+    }
+
+    /// Runs kubectl, which must succeed, and returns what it prints.
+    pub(crate) async fn ok(&self, arguments: &[&str]) -> String {
+        let answer = self.run(arguments).await;
+        assert!(answer.success, "kubectl {arguments:?}: {}", answer.stderr);
+        answer.stdout
+    }
+
+    /// Runs kubectl, which must fail, and returns what it complains about.
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
+        let answer = self.run(arguments).await;
+        assert!(!answer.success, "kubectl {arguments:?}: {}", answer.stdout);
+        answer.stderr
+    }
+
+    /// Runs kubectl with a manifest on its standard input.
+    pub(crate) async fn feed(&self, arguments: &[&str], manifest: &str) -> Answer {
+        finish(self.command().args(arguments), manifest).await
+    }
+}
+
+pub(crate) fn kubectl(kubeconfig: &Path, home: &Path) -> Command {
+    let mut command = Command::new("kubectl");
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn finish(command: &mut Command, input: &str) -> Answer {
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // kubectl may end without reading its input.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    Answer {
+        success: output.status.success(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
