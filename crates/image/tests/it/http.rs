@@ -1,0 +1,343 @@
+//! Imports from servers, well-behaved and not.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
+
+use flate2::{Compression, write::GzEncoder};
+use longshore_image::{
+    Error, Kind, Location, Source,
+    pipeline::{Method, Wrapping},
+};
+
+use crate::{
+    server::{Server, Serving, status},
+    support::{Bench, disk, import_to, options},
+};
+
+const MIB: usize = 1 << 20;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    // Two members, as `cat a.gz b.gz` makes.
+    let halves = bytes.split_at(bytes.len() / 2);
+    let member = |half: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(half).unwrap();
+        encoder.finish().unwrap()
+    };
+    [member(halves.0), member(halves.1)].concat()
+}
+
+fn qcow2(bench: &Bench, raw: &[u8]) -> Vec<u8> {
+    bench.convert(raw, &["-O", "qcow2", "-c"])
+}
+
+#[test]
+fn every_kind_of_image_from_every_kind_of_server() {
+    let raw = disk(1, 5 * MIB);
+    let bench = Bench::new();
+    let image = qcow2(&bench, &raw);
+    let bodies = [
+        (
+            raw.clone(),
+            Wrapping::None,
+            [Method::Ranges, Method::Stream],
+        ),
+        (
+            image.clone(),
+            Wrapping::None,
+            [Method::Ranges, Method::Spool],
+        ),
+        (gzip(&raw), Wrapping::Gzip, [Method::Stream, Method::Stream]),
+        (gzip(&image), Wrapping::Gzip, [Method::Spool, Method::Spool]),
+    ];
+    for (body, wrapping, [with_ranges, without]) in bodies {
+        for (ranges, length) in [(true, true), (false, true), (false, false)] {
+            let serving = Serving {
+                ranges,
+                length,
+                ..Serving::new(&body)
+            };
+            let server = Server::start(move |request, stream| serving.answer(request, stream));
+            let (plan, report) = bench.import(&server.url()).unwrap();
+            assert!(bench.disk() == raw, "{plan}");
+            assert_eq!(plan.wrapping, wrapping);
+            assert_eq!(plan.method, if ranges { with_ranges } else { without });
+            assert_eq!(report.disk_size, 5 * MIB as u64);
+            assert!(
+                report.bytes_written < raw.len() as u64,
+                "zeros are not written"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_transfer_resumes_where_it_broke() {
+    let raw = disk(2, 3 * MIB);
+    let bench = Bench::new();
+    for body in [raw.clone(), qcow2(&bench, &raw), gzip(&raw)] {
+        let serving = Serving {
+            cut: 150_000,
+            ..Serving::new(&body)
+        };
+        let server = Server::start(move |request, stream| serving.answer(request, stream));
+        bench.import(&server.url()).unwrap();
+        assert!(bench.disk() == raw);
+        assert!(server.requests() > 3);
+    }
+}
+
+#[test]
+fn without_ranges_it_starts_again_and_skips() {
+    let raw = disk(3, 3 * MIB);
+    let bench = Bench::new();
+    let serving = Serving {
+        ranges: false,
+        ..Serving::new(&raw)
+    };
+    let server = Server::start(move |request, stream| {
+        let cut = (request.number + 1) * MIB;
+        Serving {
+            cut,
+            ..serving.clone()
+        }
+        .answer(request, stream)
+    });
+    bench.import(&server.url()).unwrap();
+    assert!(bench.disk() == raw);
+    assert_eq!(server.requests(), 3);
+}
+
+#[test]
+fn a_truncated_file_is_given_up() {
+    let bench = Bench::new();
+    for ranges in [true, false] {
+        let body = disk(4, 3 * MIB);
+        let full = Serving {
+            ranges,
+            ..Serving::new(&body)
+        };
+        let server = Server::start(move |request, stream| {
+            let start = request
+                .range
+                .filter(|_| full.ranges)
+                .map_or(0, |(start, _)| start);
+            let cut = MIB.saturating_sub(start);
+            Serving {
+                cut,
+                ..full.clone()
+            }
+            .answer(request, stream)
+        });
+        let error = bench.import(&server.url()).unwrap_err();
+        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+        assert_eq!(error.kind(), Kind::Retryable);
+        assert!(bench.is_clean());
+    }
+}
+
+#[test]
+fn a_replaced_file_is_noticed() {
+    let bench = Bench::new();
+    for (ranges, if_range) in [(true, true), (true, false), (false, true)] {
+        let raw = disk(5, 3 * MIB);
+        let quote = if if_range { "\"" } else { "W/\"" };
+        let server = Server::start(move |request, stream| {
+            let etag = format!("{quote}{}\"", request.number.min(1));
+            let serving = Serving {
+                ranges,
+                etag,
+                cut: MIB,
+                ..Serving::new(&raw)
+            };
+            serving.answer(request, stream)
+        });
+        let error = bench.import(&server.url()).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+        assert!(bench.is_clean());
+    }
+}
+
+#[test]
+fn refusals_are_final_and_troubles_are_not() {
+    let bench = Bench::new();
+    for (line, text) in [
+        (
+            "404 Not Found",
+            "expected status code 200, got 404. Status: 404 Not Found",
+        ),
+        (
+            "403 Forbidden",
+            "expected status code 200, got 403. Status: 403 Forbidden",
+        ),
+        (
+            "401 Unauthorized",
+            "expected status code 200, got 401. Status: 401 Unauthorized",
+        ),
+    ] {
+        let server = Server::start(move |_, stream| status(stream, line));
+        let error = bench.import(&server.url()).unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), error.kind()),
+            (text, Kind::Permanent)
+        );
+        assert_eq!(server.requests(), 1);
+    }
+    let server = Server::start(|_, stream| status(stream, "500 Internal Server Error"));
+    let error = bench.import(&server.url()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected status code 200, got 500. Status: 500 Internal Server Error"
+    );
+    assert_eq!((error.kind(), server.requests()), (Kind::Retryable, 4));
+
+    let raw = disk(6, MIB);
+    let serving = Serving::new(&raw);
+    let server = Server::start(move |request, stream| match request.number % 2 {
+        0 => status(stream, "503 Service Unavailable"),
+        _ => serving.answer(request, stream),
+    });
+    bench.import(&server.url()).unwrap();
+    assert!(bench.disk() == raw);
+}
+
+#[test]
+fn an_unreachable_server_is_named_with_its_cause() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let error = Bench::new()
+        .import(&format!("http://user:secret@{address}/x"))
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the server did not answer (4 attempts)");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "Connection refused (os error 111)");
+    assert_eq!(error.kind(), Kind::Retryable);
+}
+
+#[test]
+fn silence_ends_the_job() {
+    let server = Server::start(|_, stream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n")?;
+        stream.write_all(&[1; 1000])?;
+        // Until the client hangs up.
+        stream.read(&mut [0]).map(drop)
+    });
+    let bench = Bench::new();
+    let error = bench.import(&server.url()).unwrap_err();
+    assert!(
+        matches!(error, Error::Stalled { offset: 1000, .. }),
+        "{error}"
+    );
+    assert!(bench.is_clean());
+}
+
+#[test]
+fn documents_and_empty_files_are_no_disks() {
+    let bench = Bench::new();
+    let page = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n";
+    for body in [page.to_vec(), gzip(page)] {
+        let error = bench.import(&Server::of(&body).url()).unwrap_err();
+        assert!(matches!(error, Error::Text { .. }), "{error}");
+        assert!(
+            error.to_string().contains("<!DOCTYPE html> <html><head>"),
+            "{error}"
+        );
+    }
+    for body in [vec![], gzip(b"")] {
+        let error = bench.import(&Server::of(&body).url()).unwrap_err();
+        assert!(matches!(error, Error::Empty), "{error}");
+    }
+    assert!(bench.is_clean());
+}
+
+#[test]
+fn a_tiny_disk_is_padded_to_a_sector() {
+    let bench = Bench::new();
+    bench
+        .import(&Server::of(&[0xEB, 0x63, 0x90]).url())
+        .unwrap();
+    let mut sector = vec![0; 512];
+    sector[..3].copy_from_slice(&[0xEB, 0x63, 0x90]);
+    assert_eq!(bench.disk(), sector);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let raw = disk(7, 3 * MIB);
+    let bench = Bench::new();
+    let target = bench.target(2 << 20);
+    let known = "virtual image size 3145728 is larger than the reported available storage 2097152. \
+                 A larger PVC is required";
+    for body in [raw.clone(), qcow2(&bench, &raw), gzip(&qcow2(&bench, &raw))] {
+        let error = import_to(&Server::of(&body).url(), &target).unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), error.kind()),
+            (known, Kind::Space)
+        );
+    }
+    let error = import_to(&Server::of(&gzip(&raw)).url(), &target).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Endless {
+                available: 2_097_152
+            }
+        ),
+        "{error}"
+    );
+    assert!(bench.is_clean());
+}
+
+#[test]
+fn redirects_are_followed_but_not_for_ever() {
+    let raw = disk(8, MIB);
+    let serving = Serving::new(&raw);
+    let server = Server::start(move |request, stream| match request.path.as_str() {
+        "/final" => serving.answer(request, stream),
+        "/loop" => write!(
+            stream,
+            "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n"
+        ),
+        _ => write!(
+            stream,
+            "HTTP/1.1 302 Found\r\nLocation: /final\r\nContent-Length: 0\r\n\r\n"
+        ),
+    });
+    let bench = Bench::new();
+    bench.import(&server.url()).unwrap();
+    assert!(bench.disk() == raw);
+    let error = bench
+        .import(&server.url().replace("/disk", "/loop"))
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Connect { attempts: 1, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_certificate_must_be_trusted_unless_told_otherwise() {
+    let url = crate::tls::serve(&disk(9, MIB));
+    let bench = Bench::new();
+    let error = bench.import(&url).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        cause.starts_with("x509: invalid peer certificate"),
+        "{cause}"
+    );
+    assert_eq!(error.kind(), Kind::Permanent);
+
+    let location: Location = url.parse().unwrap();
+    let insecure = longshore_image::HttpOptions {
+        insecure_tls: true,
+        ..options()
+    };
+    assert_eq!(
+        Source::open(&location, &insecure).unwrap().size(),
+        Some(MIB as u64)
+    );
+}
