@@ -1,0 +1,258 @@
+//! Runs a reconcile for each key that was triggered: at most once at a time per key, never losing a
+//! trigger that comes while it runs, and with exponential back-off after a failure.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::fmt::Display;
+use std::hash::Hash;
+use std::time::Duration;
+
+use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt as _};
+use tokio::time::Instant;
+
+use super::ApiError;
+
+/// When to look at a key again if nothing changes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Only a change matters.
+    OnChange,
+    /// After this long.
+    After(Duration),
+}
+
+/// What a reconcile can fail with.
+pub(crate) trait ReconcileError: std::error::Error {
+    /// A failure that resolves itself at once, such as a lost race, and needs no one's attention.
+    fn is_routine(&self) -> bool;
+}
+
+impl ReconcileError for ApiError {
+    fn is_routine(&self) -> bool {
+        self.is_conflict() || self.is_not_found()
+    }
+}
+
+/// How hard a queue works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Reconciles in flight.
+    pub(crate) concurrency: usize,
+    /// First delay after a failure; doubles with each further one.
+    pub(crate) min_delay: Duration,
+    /// Longest delay after a failure.
+    pub(crate) max_delay: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Limits {
+    /// For work that only waits for the API server of this process.
+    pub(crate) const DEFAULT: Self = Self {
+        concurrency: 16,
+        min_delay: Duration::from_millis(10),
+        max_delay: Duration::from_mins(1),
+    };
+
+    /// The delay after `failures` failures in a row.
+    pub(crate) fn delay(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        self.min_delay
+            .saturating_mul(1 << doublings)
+            .min(self.max_delay)
+    }
+}
+
+/// Reconciles what `triggers` names until that stream ends.
+pub(crate) async fn drive<K, F, Fut, E>(
+    triggers: impl Stream<Item = K>,
+    limits: Limits,
+    reconcile: F,
+) where
+    K: Clone + Eq + Hash + Ord + Display,
+    F: Fn(K) -> Fut,
+    Fut: Future<Output = Result<Next, E>>,
+    E: ReconcileError,
+{
+    let mut queue: Queue<K> = Queue::default();
+    let mut running = FuturesUnordered::new();
+    futures::pin_mut!(triggers);
+    loop {
+        while running.len() < limits.concurrency
+            && let Some(key) = queue.start()
+        {
+            let outcome = reconcile(key.clone());
+            running.push(async move { (key, outcome.await) });
+        }
+        let due = queue.next_due();
+        tokio::select! {
+            trigger = triggers.next() => match trigger {
+                Some(key) => queue.add(key),
+                None => return,
+            },
+            Some((key, outcome)) = running.next(), if !running.is_empty() => {
+                queue.finish(key, outcome, &limits);
+            }
+            () = sleep_until(due), if due.is_some() => queue.add_due(Instant::now()),
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
+    }
+}
+
+#[derive(Debug)]
+struct Queue<K> {
+    ready: VecDeque<K>,
+    /// What `ready` holds.
+    waiting: HashSet<K>,
+    running: HashSet<K>,
+    /// Triggered while running: to run once more.
+    again: HashSet<K>,
+    delayed: BTreeSet<(Instant, K)>,
+    failures: HashMap<K, u32>,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            waiting: HashSet::new(),
+            running: HashSet::new(),
+            again: HashSet::new(),
+            delayed: BTreeSet::new(),
+            failures: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
+    fn add(&mut self, key: K) {
+        if self.running.contains(&key) {
+            self.again.insert(key);
+        } else if self.waiting.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    fn start(&mut self) -> Option<K> {
+        let key = self.ready.pop_front()?;
+        self.waiting.remove(&key);
+        self.delayed.retain(|(_, delayed)| *delayed != key);
+        self.running.insert(key.clone());
+        Some(key)
+    }
+
+    fn finish<E: ReconcileError>(&mut self, key: K, outcome: Result<Next, E>, limits: &Limits) {
+        self.running.remove(&key);
+        let delay = match outcome {
+            Ok(next) => {
+                self.failures.remove(&key);
+                match next {
+                    Next::OnChange => None,
+                    Next::After(delay) => Some(delay),
+                }
+            }
+            Err(error) => {
+                let failures = self.failures.entry(key.clone()).or_default();
+                *failures += 1;
+                log_failure(&key, &error, *failures);
+                Some(limits.delay(*failures))
+            }
+        };
+        if self.again.remove(&key) {
+            self.add(key);
+        } else if let Some(delay) = delay {
+            self.delayed.insert((Instant::now() + delay, key));
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.delayed.first().map(|(due, _)| *due)
+    }
+
+    fn add_due(&mut self, now: Instant) {
+        while self.next_due().is_some_and(|due| due <= now)
+            && let Some((_, key)) = self.delayed.pop_first()
+        {
+            self.add(key);
+        }
+    }
+}
+
+fn log_failure<E: ReconcileError>(key: &impl Display, error: &E, failures: u32) {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    if error.is_routine() {
+        tracing::debug!(%key, %error, %cause, failures, "reconcile is tried again");
+    } else {
+        tracing::warn!(%key, %error, %cause, failures, "reconcile failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused")]
+    struct Refused;
+
+    impl ReconcileError for Refused {
+        fn is_routine(&self) -> bool {
+            true
+        }
+    }
+
+    fn finish(queue: &mut Queue<String>, key: &str, outcome: Result<Next, Refused>) {
+        queue.finish(key.to_owned(), outcome, &Limits::default());
+    }
+
+    #[test]
+    fn a_trigger_during_a_run_causes_exactly_one_more() {
+        let mut queue = Queue::default();
+        queue.add("a".to_owned());
+        queue.add("a".to_owned());
+        assert_eq!(queue.start().as_deref(), Some("a"));
+        queue.add("a".to_owned());
+        queue.add("a".to_owned());
+        assert_eq!(queue.start(), None);
+        finish(&mut queue, "a", Ok(Next::OnChange));
+        assert_eq!(queue.start().as_deref(), Some("a"));
+        finish(&mut queue, "a", Ok(Next::OnChange));
+        assert_eq!(queue.start(), None);
+    }
+
+    #[test]
+    fn failures_back_off_and_a_success_forgives_them() {
+        let mut queue = Queue::default();
+        queue.add("a".to_owned());
+        queue.start();
+        finish(&mut queue, "a", Err(Refused));
+        let due = queue.next_due().unwrap();
+        queue.add_due(due);
+        assert_eq!(queue.start().as_deref(), Some("a"));
+        finish(&mut queue, "a", Ok(Next::OnChange));
+        assert!(queue.failures.is_empty());
+        assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn delays_double_up_to_the_limit() {
+        let limits = Limits {
+            concurrency: 1,
+            min_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(300),
+        };
+        let delays: Vec<_> = [1, 2, 3, 9, 10, 4_000]
+            .map(|n| limits.delay(n).as_secs())
+            .into();
+        assert_eq!(delays, [1, 2, 4, 256, 300, 300]);
+    }
+}

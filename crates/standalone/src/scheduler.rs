@@ -1,0 +1,282 @@
+//! The scheduler: gives each Pod a node.
+//!
+//! A Pod whose claims wait for their first consumer takes two steps. First its node is written on the
+//! claims (`volume.kubernetes.io/selected-node`), which lets a driver or a populator start; then,
+//! when all claims are bound, the Pod is assigned. Nothing is kept in between: each step follows
+//! from the objects alone.
+
+mod plan;
+mod triggers;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    Binding, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::binder::bind;
+use crate::events::{Recorder, Severity};
+use crate::objects::{claims, well_known};
+use crate::runtime::error::status_code;
+use crate::runtime::queue::Limits;
+use crate::runtime::{ApiError, Caches, Doing as _, Next, ObjectKey, drive};
+use plan::{Preparation, Verdict, World};
+
+/// The scheduler that Pods get unless they name another.
+pub(crate) const NAME: &str = "default-scheduler";
+
+/// How long a Pod waits before its volumes are tried on a node once more.
+const RETRY: Limits = Limits {
+    concurrency: 1,
+    min_delay: Duration::from_secs(1),
+    max_delay: Duration::from_secs(10),
+};
+
+/// Gives Pods their nodes.
+#[derive(Clone)]
+pub(crate) struct Scheduler {
+    client: Client,
+    caches: Caches,
+    recorder: Recorder,
+    /// Pods whose volumes were asked for, by uid.
+    attempts: Arc<Mutex<HashMap<String, Attempt>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Attempt {
+    node: String,
+    count: u32,
+    at: Instant,
+}
+
+impl Scheduler {
+    pub(crate) fn new(client: Client, caches: Caches, recorder: &Recorder) -> Self {
+        let recorder = recorder.for_component(NAME, None);
+        Self {
+            client,
+            caches,
+            recorder,
+            attempts: Arc::default(),
+        }
+    }
+
+    /// Runs for ever.
+    pub(crate) async fn run(self) {
+        self.caches.ready().await;
+        drive(triggers::of_pods(&self.caches), Limits::default(), |key| {
+            self.reconcile(key)
+        })
+        .await;
+    }
+
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, ApiError> {
+        let Some(pod) = self
+            .caches
+            .pods
+            .get(&key)
+            .filter(|pod| plan::is_waiting(pod))
+        else {
+            return Ok(Next::OnChange);
+        };
+        let before = self.attempts.lock().get(claims::uid(&*pod)).cloned();
+        match self.verdict(&pod, before.as_ref()) {
+            Verdict::Assign { node } => self.assign(&pod, &node).await?,
+            Verdict::Prepare { node, preparations } => {
+                return self.prepare(&pod, node, preparations, before).await;
+            }
+            Verdict::AwaitVolumes => {}
+            Verdict::Unschedulable { message } => self.refuse(&pod, message).await?,
+        }
+        Ok(Next::OnChange)
+    }
+
+    fn verdict(&self, pod: &Pod, before: Option<&Attempt>) -> Verdict {
+        let pods = self.caches.pods.all();
+        let world = World {
+            nodes: &self.caches.nodes.all(),
+            claims: &self.caches.claims.all(),
+            volumes: &self.caches.volumes.all(),
+            classes: &self.caches.classes.all(),
+            pods: &pods,
+            avoid: before.map(|attempt| attempt.node.as_str()),
+        };
+        plan::verdict(pod, &world)
+    }
+
+    async fn assign(&self, pod: &Pod, node: &str) -> Result<(), ApiError> {
+        let key = ObjectKey::of(pod);
+        let binding = Binding {
+            metadata: ObjectMeta {
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                uid: pod.metadata.uid.clone(),
+                ..ObjectMeta::default()
+            },
+            target: ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Node".into()),
+                name: Some(node.to_owned()),
+                ..ObjectReference::default()
+            },
+        };
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = PostParams::default();
+        let bound: kube::Result<serde_json::Value> = api
+            .create_subresource("binding", &key.name, &params, &binding)
+            .await;
+        match bound {
+            // Assigned or deleted meanwhile: the cache is about to learn of it.
+            Err(error) if matches!(status_code(&error), Some(404 | 409)) => return Ok(()),
+            outcome => outcome.doing("assign pod", &key)?,
+        };
+        self.attempts.lock().remove(claims::uid(pod));
+        self.recorder.normal(
+            pod,
+            "Scheduled",
+            format!("Successfully assigned {key} to {node}"),
+        );
+        Ok(())
+    }
+
+    /// Asks for the Pod's volumes at a node; again and elsewhere, after a pause, if that was undone.
+    async fn prepare(
+        &self,
+        pod: &Pod,
+        node: String,
+        preparations: Vec<Preparation>,
+        before: Option<Attempt>,
+    ) -> Result<Next, ApiError> {
+        let count = before.as_ref().map_or(0, |attempt| attempt.count);
+        if let Some(before) = &before
+            && let pause = RETRY
+                .delay(before.count)
+                .saturating_sub(before.at.elapsed())
+            && !pause.is_zero()
+        {
+            self.report_undone(pod, &preparations);
+            return Ok(Next::After(pause));
+        }
+        for preparation in preparations {
+            match preparation {
+                Preparation::SelectNode(claim) => self.select_node(&claim, &node).await?,
+                Preparation::Reserve { volume, claim } => self.reserve(&volume, &claim).await?,
+            }
+        }
+        let attempt = Attempt {
+            node,
+            count: count + 1,
+            at: Instant::now(),
+        };
+        self.attempts
+            .lock()
+            .insert(claims::uid(pod).to_owned(), attempt);
+        Ok(Next::OnChange)
+    }
+
+    fn report_undone(&self, pod: &Pod, preparations: &[Preparation]) {
+        let reset = preparations
+            .iter()
+            .find_map(|preparation| match preparation {
+                Preparation::SelectNode(claim) => Some(claims::name(&**claim)),
+                Preparation::Reserve { .. } => None,
+            });
+        if let Some(claim) = reset {
+            let message = format!(
+                "running PreBind plugin \"VolumeBinding\": binding volumes: selectedNode annotation \
+                 reset for PVC {claim:?}"
+            );
+            self.recorder
+                .announce(pod, Severity::Warning, "FailedScheduling", message);
+        }
+    }
+
+    async fn select_node(&self, claim: &PersistentVolumeClaim, node: &str) -> Result<(), ApiError> {
+        let key = ObjectKey::of(claim);
+        let change = json!({"metadata": {"annotations": {well_known::SELECTED_NODE: node}}});
+        let patch = Patch::Merge(bind::guarded(claim, change));
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patched = api.patch(&key.name, &PatchParams::default(), &patch).await;
+        self.caches
+            .claims
+            .record(patched.doing("choose a node for claim", &key)?);
+        Ok(())
+    }
+
+    async fn reserve(
+        &self,
+        volume: &PersistentVolume,
+        claim: &PersistentVolumeClaim,
+    ) -> Result<(), ApiError> {
+        let Some(change) = bind::volume_spec(volume, claim) else {
+            return Ok(());
+        };
+        let name = claims::name(volume);
+        let patch = Patch::Merge(bind::guarded(volume, change));
+        let api: Api<PersistentVolume> = Api::all(self.client.clone());
+        let patched = api.patch(name, &PatchParams::default(), &patch).await;
+        self.caches
+            .volumes
+            .record(patched.doing("reserve volume", name)?);
+        Ok(())
+    }
+
+    /// Says why a Pod stays where it is, in an event and in its condition.
+    async fn refuse(&self, pod: &Pod, message: String) -> Result<(), ApiError> {
+        self.recorder
+            .announce(pod, Severity::Warning, "FailedScheduling", message.clone());
+        let status = pod.status.as_ref();
+        let mut conditions = status
+            .and_then(|status| status.conditions.clone())
+            .unwrap_or_default();
+        if !mark_unschedulable(&mut conditions, message, Timestamp::now()) {
+            return Ok(());
+        }
+        let key = ObjectKey::of(pod);
+        let change = json!({"status": {"conditions": conditions}});
+        let patch = Patch::Merge(bind::guarded(pod, change));
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patched = api
+            .patch_status(&key.name, &PatchParams::default(), &patch)
+            .await;
+        self.caches
+            .pods
+            .record(patched.doing("update the status of pod", &key)?);
+        Ok(())
+    }
+}
+
+/// Sets the condition `PodScheduled`; answers whether that changed anything.
+fn mark_unschedulable(conditions: &mut Vec<PodCondition>, message: String, now: Timestamp) -> bool {
+    let known = conditions
+        .iter()
+        .position(|condition| condition.type_ == "PodScheduled");
+    let mut new = PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        reason: Some("Unschedulable".to_owned()),
+        message: Some(message),
+        last_transition_time: Some(Time(now)),
+        ..PodCondition::default()
+    };
+    let Some(old) = known.and_then(|at| conditions.get_mut(at)) else {
+        conditions.push(new);
+        return true;
+    };
+    if old.status == new.status {
+        new.last_transition_time
+            .clone_from(&old.last_transition_time);
+    }
+    new.last_probe_time.clone_from(&old.last_probe_time);
+    let changed = *old != new;
+    *old = new;
+    changed
+}

@@ -1,0 +1,320 @@
+//! Containers as real processes: what they see, what they may do, and how they end.
+//!
+//! They are started by the example program `node`, as root and as an ordinary user. Where the machine permits no namespaces, the tests
+//! say so and pass.
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says when it is skipped"
+)]
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// An ordinary user of the machine: nobody.
+const NOBODY: u32 = 65534;
+
+/// The example program, which Cargo builds beside the tests.
+fn program() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let program = this
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/node");
+    assert!(
+        program.exists(),
+        "{} is not built: run all targets",
+        program.display()
+    );
+    program
+}
+
+fn container(user: &str, volume: Option<&Path>, script: &str) -> Command {
+    let mut command = Command::new(program());
+    command.args(["--user", user]);
+    if let Some(volume) = volume {
+        command
+            .arg("--volume")
+            .arg(format!("{}:/data", volume.display()));
+    }
+    command.args(["sh", "-c", script]).stdin(Stdio::null());
+    command
+}
+
+/// Runs a container; `None` where that is not permitted.
+fn run(mut command: Command) -> Option<Output> {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("user namespaces") {
+        println!("skipped: {errors}");
+        return None;
+    }
+    Some(output)
+}
+
+fn says(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
+}
+
+/// A folder that the user owns, as a volume is.
+fn volume(owner: u32) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(owner), Some(owner)).unwrap();
+    folder
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("skipped: needs root");
+    }
+    is_root
+}
+
+#[test]
+fn a_container_sees_its_volume_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let folder = volume(107);
+    let secret = TempDir::new().unwrap();
+    fs::write(secret.path().join("file"), "secret").unwrap();
+    fs::set_permissions(secret.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let script = format!(
+        "ls -A /; echo of-tmp: $(ls -A /tmp); echo of-home: $(ls -A /root /home 2>/dev/null);
+         test ! -e {0} && test ! -e /etc/shadow && test -e /etc/passwd && echo hidden",
+        secret.path().display()
+    );
+    let Some(output) = run(container("107", Some(folder.path()), &script)) else {
+        return;
+    };
+    let said = says(&output);
+    assert!(said.contains("of-tmp:\nof-home:\nhidden"), "{said}");
+    let top: Vec<&str> = said
+        .lines()
+        .take_while(|line| !line.starts_with("of-"))
+        .collect();
+    for name in top {
+        assert!(
+            [
+                "bin",
+                "sbin",
+                "usr",
+                "etc",
+                "dev",
+                "proc",
+                "tmp",
+                "run",
+                "data",
+                "longshore"
+            ]
+            .contains(&name)
+                || name.starts_with("lib"),
+            "/{name} is visible"
+        );
+    }
+}
+
+#[test]
+fn a_volume_is_writable_as_the_containers_user() {
+    if !is_root() {
+        return;
+    }
+    let folder = volume(107);
+    let script = "id -u; id -g; echo data > /data/disk.img; ! touch /usr/x 2>/dev/null";
+    let Some(output) = run(container("107", Some(folder.path()), script)) else {
+        return;
+    };
+    assert_eq!(says(&output), "107\n107\n");
+    let file = folder.path().join("disk.img");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "data\n");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(&file).unwrap()),
+        107
+    );
+}
+
+#[test]
+fn an_ordinary_users_container_writes_as_that_user() {
+    if !is_root() {
+        return;
+    }
+    let folder = volume(NOBODY);
+    let script = "id -u; echo data > /data/disk.img; stat -c %u /data/disk.img";
+    let mut command = container("107", Some(folder.path()), script);
+    command.uid(NOBODY).gid(NOBODY);
+    let Some(output) = run(command) else {
+        return;
+    };
+    assert_eq!(says(&output), "107\n107\n");
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.path().join("disk.img")).unwrap());
+    assert_eq!(owner, NOBODY);
+}
+
+#[test]
+fn a_container_has_no_rights_to_gain() {
+    let script = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status";
+    for user in ["0", "107"] {
+        let Some(output) = run(container(user, None, script)) else {
+            return;
+        };
+        let said = says(&output);
+        for line in [
+            "CapEff:\t0000000000000000",
+            "CapBnd:\t0000000000000000",
+            "NoNewPrivs:\t1",
+        ] {
+            assert!(said.contains(line), "{user}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_container_sees_only_its_own_processes() {
+    let Some(output) = run(container(
+        "107",
+        None,
+        "ls /proc | grep -c '^[0-9]'; hostname",
+    )) else {
+        return;
+    };
+    let said = says(&output);
+    let (processes, host_name) = said.trim().split_once('\n').unwrap();
+    assert!(processes.parse::<u32>().unwrap() <= 5, "{said}");
+    assert_eq!(host_name, "sandbox");
+}
+
+#[test]
+fn this_program_is_in_the_containers_path() {
+    let script = "command -v node; test -x /longshore/bin/longshore && echo there";
+    let Some(output) = run(container("107", None, script)) else {
+        return;
+    };
+    assert!(says(&output).ends_with("there\n"));
+}
+
+#[test]
+fn the_exit_status_is_passed_on() {
+    for (script, status) in [("exit 3", 3), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
+        let Some(output) = run(container("107", None, script)) else {
+            return;
+        };
+        assert_eq!(output.status.code(), Some(status), "{script}");
+    }
+}
+
+#[test]
+fn a_container_that_cannot_start_says_why() {
+    let mut missing = Command::new(program());
+    missing.args(["--user", "107", "no-such-program"]);
+    let mut nowhere = Command::new(program());
+    nowhere.args(["--volume", "/tmp:/data/../etc", "true"]);
+    let mut gone = Command::new(program());
+    gone.args(["--volume", "/no/such/folder:/data", "true"]);
+    for (command, why) in [
+        (missing, "cannot start \"no-such-program\""),
+        (nowhere, "must be absolute and without \"..\""),
+        (gone, "/no/such/folder"),
+    ] {
+        let Some(output) = run(command) else {
+            return;
+        };
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_planted_link_is_no_volume() {
+    let folder = TempDir::new().unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/etc", &link).unwrap();
+    let Some(output) = run(container("107", Some(&link), "ls /data")) else {
+        return;
+    };
+    assert!(!output.status.success());
+}
+
+/// A container that never ends, in a process group of its own, and what it says.
+fn endless() -> Option<(std::process::Child, impl Read)> {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let script = "(trap '' TERM HUP; while :; do sleep 1000; done) & echo ready; wait";
+    let mut child = container("107", None, script)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 6];
+    if reader.read_exact(&mut ready).is_err() {
+        let mut errors = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        println!("skipped: {errors}");
+        return None;
+    }
+    Some((child, reader))
+}
+
+/// Waits until no process of the group is left.
+fn wait_until_gone(group: u32) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !members(group).is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "processes {:?} live on",
+            members(group)
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// The processes of a process group.
+fn members(group: u32) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{name}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        let (state, _parent, of) = (fields.next()?, fields.next()?, fields.next()?);
+        (of == group.to_string() && state != "Z").then_some(name)
+    });
+    processes.collect()
+}
+
+#[test]
+fn a_container_dies_with_its_agent() {
+    let Some((mut agent, _reader)) = endless() else {
+        return;
+    };
+    let group = agent.id();
+    assert!(
+        members(group).len() >= 4,
+        "agent, parent, process 1, shell and its child"
+    );
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    wait_until_gone(group);
+}
