@@ -1,0 +1,33 @@
+# The entry points for people. Each is one script or one command; what needs thought is in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check bench fmt
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install the tools that tests and demo need, or name them
+	@scripts/setup.sh
+
+demo: setup ## import a real disk image, and show what happens
+	@cargo build --release --bin longshore
+	@$(call built,release) demo
+
+up: ## serve in the foreground; for options: make up ARGS="--data-dir DIR"
+	@cargo build --release --bin longshore
+	@exec $(call built,release) up $(ARGS)
+
+test: setup ## run all tests; the last line counts them
+	@scripts/test.sh
+
+check: ## formatting, lints, layers, licences, documentation
+	@scripts/check.sh
+
+bench: setup ## measure against qemu-img, and print a table
+	@cargo build --release --bin longshore
+	@cargo run --quiet --release --package xtask -- bench $(call built,release)
+
+fmt: ## format the code
+	@cargo fmt --all
+
+built = "$${CARGO_TARGET_DIR:-target}/$(1)/longshore"

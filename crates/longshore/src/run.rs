@@ -1,0 +1,110 @@
+//! From a command to the code that carries it out.
+
+use std::{future::Future, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    cli::{Cli, Command, WorkerCommand},
+    controllers, crds, csi, demo, output, status, up,
+};
+
+/// Carries out a command. What went wrong is one line on standard error.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    start_logging(&cli.log);
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody may be left to read it.
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("longshore: {error:#}\n"),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        // A sandbox is built by a process with one thread.
+        Command::PodInit => return Ok(standalone::node::sandbox::pod_init()),
+        Command::Worker(WorkerCommand::Import) => return Ok(worker::import::main(None)),
+        // Namespaces are entered before there are threads.
+        Command::Up(args) => up::run(&args)?,
+        Command::Demo => block_on(demo::run())?,
+        Command::Kubeconfig(dir) => {
+            let path = dir.kubeconfig()?;
+            let text = std::fs::read_to_string(&path).with_context(|| {
+                format!("there is no {}: start `longshore up` first", path.display())
+            })?;
+            output::line(text.trim_end())?;
+        }
+        Command::Status(dir) => block_on(status::print(&dir))?,
+        Command::Crds => crds::print()?,
+        Command::Controllers(args) => block_on(controllers::serve(args))?,
+        Command::Csi(args) => block_on(csi::serve(args))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a future to its end on a runtime with a thread per processor.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    install_crypto();
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime
+        .context("failed to start the runtime")?
+        .block_on(future)
+}
+
+/// Resolves when the process is asked to stop, by a signal or by the end of its parent.
+pub(crate) async fn stop_requested() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = parent_gone() => {}
+    }
+}
+
+/// Resolves when the process that started this one as its own is gone; otherwise never.
+async fn parent_gone() {
+    let (cut, gone) = tokio::sync::oneshot::channel();
+    let watched = sys::lifeline::is_given() && sys::lifeline::watch(move || drop(cut)).is_ok();
+    if !watched {
+        return std::future::pending().await;
+    }
+    // The sender is dropped unused: that is the news.
+    let _: Result<(), _> = gone.await;
+}
+
+/// One provider of cryptography for all that speaks TLS.
+fn install_crypto() {
+    // An error means that it has been installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn start_logging(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,175 @@
+//! `longshore up`: everything on this machine, without a cluster.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use apiserver::{
+    ApiServer, User, access::pki::Pki, discovery::Subresource, extend::Extensions, server::Listener,
+};
+use futures::future::join_all;
+use kube::Client;
+use standalone::{
+    Config, ControlPlane, NodeSocket,
+    csi_client::driver_socket,
+    node::{
+        Agent, AgentConfig,
+        logs::{Logs, PodLogs},
+    },
+};
+use tokio::sync::watch;
+
+use crate::{
+    admission,
+    cli::UpArgs,
+    connect, install, output,
+    run::{self, block_on},
+};
+
+/// Serves until it is told to stop.
+pub(crate) fn run(args: &UpArgs) -> Result<()> {
+    let dir = args.data_dir.path()?;
+    prepare(&dir)?;
+    // Before there are threads: what is mounted from here on vanishes with this process.
+    sys::namespace::enter()?;
+    block_on(serve(args, &dir))
+}
+
+/// Makes the data folder, and finds out whether it can be written.
+fn prepare(dir: &Path) -> Result<()> {
+    let unwritable = || {
+        let dir = dir.display();
+        format!("the data folder {dir} cannot be written: give another by --data-dir")
+    };
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.with_context(unwritable)?;
+    let probe = dir.join(".writable");
+    fs::write(&probe, "")
+        .and_then(|()| fs::remove_file(&probe))
+        .with_context(unwritable)
+}
+
+async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
+    let listener = Listener::bind(&args.listen.to_string()).await?;
+    let logs = Logs::new(dir);
+    let extensions = Extensions::default()
+        .admission(admission::Rules)
+        .subresource(pod_logs(), PodLogs::new(logs.clone()));
+    let server = ApiServer::open(dir, extensions).await?;
+    let pki = Pki::open(&dir.join("pki"), &[args.listen.ip().to_string()])?;
+    let kubeconfig = write_kubeconfig(dir, &pki.kubeconfig(&listener.url()))?;
+    let client = Client::new(server.service(User::system()), "default");
+    install::crds(&client).await?;
+    let nodes: Vec<String> = (1..=args.nodes)
+        .map(|number| format!("node-{number}"))
+        .collect();
+    let plane = ControlPlane::start(client.clone(), plane_config(dir, &nodes)).await?;
+    let agents = agents(dir, &nodes, &client, &plane, &logs)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        // An error means that the sender is gone, which is a stop as well.
+        async move { drop(stopped.wait_for(|stop| *stop).await) }
+    };
+    let url = listener.url();
+    let api = listener.serve(server.clone(), &pki, until_stopped());
+    let agents = join_all(agents.into_iter().map(|agent| agent.run(until_stopped())));
+    let controllers = async {
+        if !args.no_controllers {
+            controllers::run(client, controllers::Config::default(), until_stopped()).await;
+        }
+    };
+    let told = async {
+        let told = announce(&kubeconfig, &url);
+        if told.is_ok() {
+            run::stop_requested().await;
+        }
+        stop.send_replace(true);
+        told
+    };
+    let (served, (), _, (), told) =
+        tokio::join!(api, plane.run(until_stopped()), agents, controllers, told);
+    server.close();
+    served?;
+    told
+}
+
+/// `pods/log`, as discovery tells of it.
+fn pod_logs() -> Subresource {
+    Subresource {
+        group: String::new(),
+        resource: "pods".to_owned(),
+        subresource: "log".to_owned(),
+        kind: "Pod".to_owned(),
+        verbs: vec!["get".to_owned()],
+    }
+}
+
+fn announce(kubeconfig: &Path, url: &str) -> Result<()> {
+    output::line(format_args!("kubeconfig: {}", kubeconfig.display()))?;
+    output::line(format_args!("listening: {url}"))?;
+    Ok(output::line("longshore is ready")?)
+}
+
+fn plane_config(dir: &Path, nodes: &[String]) -> Config {
+    let socket = |name: &String| NodeSocket {
+        name: name.clone(),
+        socket: driver_socket(dir, name),
+    };
+    Config {
+        nodes: nodes.iter().map(socket).collect(),
+        root_ca: None,
+    }
+}
+
+fn agents(
+    dir: &Path,
+    nodes: &[String],
+    client: &Client,
+    plane: &ControlPlane,
+    logs: &Logs,
+) -> Result<Vec<Agent>> {
+    let program = std::env::current_exe().context("failed to find this program's own file")?;
+    let agent = |(node_name, ordinal): (&String, u8)| {
+        let config = AgentConfig {
+            node_name: node_name.clone(),
+            ordinal,
+            data_dir: dir.to_owned(),
+            program: program.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Ok(Agent::new(
+            config,
+            client.clone(),
+            plane.recorder(),
+            logs.clone(),
+        )?)
+    };
+    nodes.iter().zip(0..).map(agent).collect()
+}
+
+/// Writes the kubeconfig in one step, for its owner only.
+fn write_kubeconfig(dir: &Path, text: &str) -> Result<PathBuf> {
+    let path = dir.join(connect::KUBECONFIG);
+    let new = dir.join(".kubeconfig.new");
+    let write = || {
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        fs::rename(&new, &path)
+    };
+    write().with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
+}
