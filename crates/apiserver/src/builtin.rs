@@ -1,6 +1,6 @@
 //! The kinds that are compiled in.
 //!
-//! To add one: an entry in [`ENTRIES`], and a module beside this one if it has columns of its own,
+//! To add one: an entry in `ENTRIES`, and a module beside this one if it has columns of its own,
 //! defaults or rules. Facts about its lists go to `merge_keys`.
 
 use std::sync::{Arc, LazyLock};

@@ -6,10 +6,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
 
 use crate::kind::Kind;
-use crate::schema::base64;
 
 /// A subresource beyond `status`, such as `pods/log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,7 +238,7 @@ fn rank(version: &str) -> (u8, Reverse<u32>, Reverse<u32>, &str) {
 /// An opaque name of the version that objects are stored in; clients only compare it.
 fn storage_version_hash(kind: &Kind) -> String {
     let name = format!("{}/{}/{}", kind.group, kind.storage_version, kind.kind);
-    base64(&fnv1a(name.as_bytes()).to_be_bytes())
+    BASE64_STANDARD.encode(fnv1a(name.as_bytes()).to_be_bytes())
 }
 
 /// FNV-1a: small, and the same in every build, unlike the hashes of the standard library.

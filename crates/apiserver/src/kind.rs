@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::schema::{Definitions, Schema};
+use crate::status::Cause;
 
 /// One served version of one resource.
 ///
@@ -75,15 +76,21 @@ pub struct Hooks {
     /// Fills defaults on create, such as a PVC's `volumeMode` or a Pod's `phase: Pending`.
     pub default: Option<fn(&mut Value)>,
     /// Checks a new object, or a change (the old one is given); returns every fault found.
-    pub validate: Option<fn(&Value, Option<&Value>) -> Vec<crate::status::Cause>>,
+    pub validate: Option<Validate>,
     /// Field-selector names beyond `metadata.name` and `metadata.namespace`, and their values.
-    pub fields: Option<fn(&Value) -> Vec<(&'static str, String)>>,
+    pub fields: Option<Fields>,
     /// Whether every change of `spec` (for all kinds without the hook: of anything but metadata and
     /// status) raises `metadata.generation`; kinds such as ConfigMap and Event have none.
     pub no_generation: bool,
     /// Another kind's storage that this one is a view of, such as `events.k8s.io` Events.
     pub stored_as: Option<StoredAs>,
 }
+
+/// Finds the faults of a new object, or of a change when the old one is given.
+pub type Validate = fn(&Value, Option<&Value>) -> Vec<Cause>;
+
+/// Names and values of the fields that an object can be selected by.
+pub type Fields = fn(&Value) -> Vec<(&'static str, String)>;
 
 /// How a kind is kept in another kind's storage.
 #[derive(Debug, Clone, Copy)]

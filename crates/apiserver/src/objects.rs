@@ -19,7 +19,7 @@ use crate::convert;
 use crate::extend::{AdmissionRequest, Extensions, Operation};
 use crate::kind::Kind;
 use crate::meta;
-use crate::registry::{Registry, crd};
+use crate::registry::Registry;
 use crate::schema;
 use crate::status::Status;
 use crate::store::{Object, Store, WriteError};
@@ -54,6 +54,22 @@ pub(crate) struct Call {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Call {
+    /// A request that the server makes of itself.
+    fn system(kind: &Arc<Kind>, namespace: &str, name: &str) -> Self {
+        Self {
+            kind: Arc::clone(kind),
+            namespace: namespace.into(),
+            name: name.into(),
+            part: Part::Main,
+            user: User::system(),
+            dry_run: false,
+            validation: FieldValidation::Ignore,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// The objects of one server.
 #[derive(Debug)]
 pub(crate) struct Objects {
@@ -74,22 +90,6 @@ impl Objects {
         self.store
             .get(&key)
             .ok_or_else(|| Status::not_found(kind, name))
-    }
-
-    /// Every check of a new state that needs no other object.
-    fn validate(&self, kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
-        let mut causes = meta::validate(kind, object, old);
-        causes.extend(schema::validate(&kind.schema, &kind.definitions, object));
-        if let Some(validate) = kind.hooks.validate {
-            causes.extend(validate(object, old));
-        }
-        if crd::is_definition(kind) {
-            causes.extend(crd::validate(object, old));
-        }
-        if causes.is_empty() {
-            return Ok(());
-        }
-        Err(Status::invalid(kind, meta::name(object), &causes))
     }
 
     fn admit(
@@ -118,6 +118,19 @@ impl Objects {
         call.warnings.extend(warnings);
         Ok(())
     }
+}
+
+/// Every check of a new state that needs no other object.
+fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+    let mut causes = meta::validate(kind, object, old);
+    causes.extend(schema::validate(&kind.schema, &kind.definitions, object));
+    if let Some(validate) = kind.hooks.validate {
+        causes.extend(validate(object, old));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(kind, meta::name(object), &causes))
 }
 
 /// The answer to a write that the store refused for good.

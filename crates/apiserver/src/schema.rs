@@ -31,7 +31,6 @@ mod validate;
 
 pub use decode::decode;
 pub use defaults::apply_defaults;
-pub(crate) use formats::base64;
 pub use pattern::Pattern;
 pub use prune::prune;
 pub(crate) use read::read;

@@ -11,6 +11,7 @@ mod documents;
 mod filter;
 mod negotiate;
 mod path;
+mod protobuf;
 pub(crate) mod query;
 mod read;
 mod respond;

@@ -50,7 +50,8 @@ pub enum Error {
     },
     /// The connection kept breaking at one point.
     #[error(
-        "the transfer broke off after {offset} bytes{} and could not be resumed ({attempts} attempts)",
+        "the transfer broke off after {offset} bytes{} and could not be resumed \
+         ({attempts} attempts)",
         expected.map(|all| format!(" of {all}")).unwrap_or_default()
     )]
     Interrupted {
@@ -210,7 +211,7 @@ impl Error {
         }
     }
 
-    /// Unpacks an error that crossed an [`io::Read`], or makes one of the system's with `otherwise`.
+    /// Unpacks an error that crossed an [`io::Read`], or wraps the system's by `otherwise`.
     pub(crate) fn from_read(error: io::Error, otherwise: impl FnOnce(io::Error) -> Self) -> Self {
         error.downcast::<Self>().unwrap_or_else(otherwise)
     }

@@ -10,9 +10,9 @@
 //!                                  the disk          bounded queues     complete
 //! ```
 //!
-//! * [`source`]: where the bytes come from, HTTP or a local file, and how a broken transfer resumes.
+//! * [`source`]: where the bytes come from, HTTP or a local file, how a broken transfer resumes.
 //! * [`codec`]: compression, around the whole image or of single clusters.
-//! * [`format`]: recognising an image and mapping its bytes to the disk; raw and qcow2.
+//! * [`mod@format`]: recognising an image and mapping its bytes to the disk; raw and qcow2.
 //! * [`sink`]: the disk being written: holes, write-back, the final rename.
 //! * [`pipeline`]: the plan and its execution.
 //! * [`limits`]: every bound on what an image may ask for, with its reason.

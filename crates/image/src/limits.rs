@@ -1,11 +1,11 @@
 //! Every bound on memory, work and output, with its reason.
 //!
-//! The resident memory of a job is about [`MAX_WORKERS`] × ([`FETCH_SPAN`] + [`RUN_BYTES`]) plus the
-//! HTTP client: some 40 MiB, whatever the image's size.
+//! The resident memory of a job is about [`MAX_WORKERS`] × ([`FETCH_SPAN`] + [`RUN_BYTES`]) plus
+//! the HTTP client: some 40 MiB, whatever the image's size.
 
 use std::time::Duration;
 
-/// The largest disk that is accepted, in bytes: beyond what file systems in use can hold in one file.
+/// The largest disk that is accepted, in bytes: more than most file systems hold in one file.
 pub const MAX_VIRTUAL_SIZE: u64 = 64 << 40;
 
 /// The largest L1 table of a qcow2 image, in bytes: the bound that QEMU itself keeps.

@@ -2,9 +2,9 @@
 //!
 //! There are two ways to move an image, and a detour:
 //!
-//! * **By ranges** ([`mapped`]), where the source can be read at any offset: several workers each
+//! * **By ranges** (`mapped`), where the source can be read at any offset: several workers each
 //!   fetch, decode and write one batch after the other.
-//! * **As one stream** ([`stream`]), where it cannot and the image is raw: one thread reads and
+//! * **As one stream** (`stream`), where it cannot and the image is raw: one thread reads and
 //!   decompresses, another writes.
 //! * A qcow2 image cannot be read forwards only. Where the source has no ranges or is compressed as
 //!   a whole, the container is first **spooled** to an unnamed file beside the disk, which is then

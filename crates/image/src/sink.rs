@@ -175,7 +175,7 @@ impl Drop for SparseFile {
 }
 
 impl Window {
-    /// Notes a written range. Returns what to start writing back and what to wait for, if it is time.
+    /// Notes a written range. Returns what to start writing back and what to wait for, if any.
     fn add(&mut self, written: Range<u64>) -> Option<(Range<u64>, Range<u64>)> {
         if self.bytes == 0 {
             self.range = written.clone();

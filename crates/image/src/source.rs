@@ -27,7 +27,7 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
-impl ReadAt for [u8] {
+impl ReadAt for &[u8] {
     fn size(&self) -> u64 {
         self.len() as u64
     }
@@ -48,7 +48,7 @@ impl ReadAt for Vec<u8> {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.as_slice().read_exact_at(offset, buffer)
+        (&self.as_slice()).read_exact_at(offset, buffer)
     }
 }
 

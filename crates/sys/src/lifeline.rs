@@ -1,11 +1,13 @@
 //! A lifeline: a process that must not outlive the one that started it.
 //!
-//! The parent gives the child a pipe or socket as standard input and never lets go of the other end. The kernel closes that end when
-//! the parent dies, however it dies, and the child sees the end of its input.
+//! The parent gives the child a pipe or socket as standard input and never lets go of the other
+//! end. The kernel closes that end when the parent dies, however it dies, and the child sees the
+//! end of its input.
 
 use std::io::{self, Read};
 
-/// The environment variable by which a parent says that standard input is a lifeline. Its value is `stdin`.
+/// The environment variable by which a parent says that standard input is a lifeline. Its value is
+/// `stdin`.
 ///
 /// Without it, standard input means nothing: a service manager usually connects it to `/dev/null`.
 pub const VARIABLE: &str = "LONGSHORE_LIFELINE";

@@ -1,8 +1,8 @@
 //! Mounts: detached trees that are prepared by descriptor and attached in one step (Linux 5.12).
 //!
-//! A tree is cloned ([`Tree::clone_at`]), restricted ([`Tree::restrict`]) and attached ([`Tree::attach`]). Between the steps no
-//! path is walked twice, so nobody can swap a folder for a symbolic link in the meantime, and a read-only mount is
-//! never writable, not even for an instant.
+//! A tree is cloned ([`Tree::clone_at`]), restricted ([`Tree::restrict`]) and attached
+//! ([`Tree::attach`]). Between the steps no path is walked twice, so nobody can swap a folder for a
+//! symbolic link in the meantime, and a read-only mount is never writable, not even for an instant.
 
 use std::ffi::CString;
 use std::io;
@@ -39,7 +39,8 @@ pub struct Restrictions {
 pub struct Tree(OwnedFd);
 
 impl Tree {
-    /// Clones what is at `path`, with everything mounted below it. A symbolic link at the end of `path` is refused (`ELOOP`).
+    /// Clones what is at `path`, with everything mounted below it. A symbolic link at the end of
+    /// `path` is refused (`ELOOP`).
     pub fn clone_at(path: &Path) -> io::Result<Self> {
         let source = rustix::fs::openat(
             CWD,
@@ -64,7 +65,8 @@ impl Tree {
         Ok(Self(rustix::mount::open_tree(source, "", flags)?))
     }
 
-    /// Adds restrictions to every mount of the tree; those that it has already stay. Set-user-id bits are always ignored.
+    /// Adds restrictions to every mount of the tree; those that it has already stay. Set-user-id
+    /// bits are always ignored.
     pub fn restrict(&self, restrictions: Restrictions) -> io::Result<()> {
         let mut set = libc::MOUNT_ATTR_NOSUID;
         for (wanted, attribute) in [
@@ -79,7 +81,8 @@ impl Tree {
         set_attributes(self.0.as_fd(), set)
     }
 
-    /// Attaches the tree over the folder or file at `target`; a symbolic link at the end of `target` is refused.
+    /// Attaches the tree over the folder or file at `target`; a symbolic link at the end of
+    /// `target` is refused.
     pub fn attach(self, target: &Path) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = rustix::fs::openat(CWD, target, flags, Mode::empty())?;
@@ -102,8 +105,8 @@ fn set_attributes(tree: BorrowedFd<'_>, set: u64) -> io::Result<()> {
         propagation: 0,
         userns_fd: 0,
     };
-    // SAFETY: the path is an empty C string literal, the structure lives across the call and its true size is passed;
-    // the kernel only reads both.
+    // SAFETY: the path is an empty C string literal, the structure lives across the call and its
+    // true size is passed; the kernel only reads both.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -133,7 +136,8 @@ pub fn set_propagation(propagation: Propagation) -> io::Result<()> {
     )?)
 }
 
-/// Mounts an empty file system in memory of at most `size` bytes, with the given mode for its root folder.
+/// Mounts an empty file system in memory of at most `size` bytes, with the given mode for its root
+/// folder.
 pub fn memory(target: &Path, size: u64, mode: u32) -> io::Result<()> {
     let options = CString::new(format!("size={size},mode={mode:o}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -152,10 +156,12 @@ pub fn processes(target: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount("proc", target, "proc", flags, None)?)
 }
 
-/// Makes the mount at `new_root` the root of the calling process's mount namespace and forgets the old one.
+/// Makes the mount at `new_root` the root of the calling process's mount namespace and forgets the
+/// old one.
 pub fn change_root(new_root: &Path) -> io::Result<()> {
     rustix::process::chdir(new_root)?;
-    // The old root lands on top of the new one and is taken off again: no folder is needed to put it.
+    // The old root lands on top of the new one and is taken off again: no folder is needed to put
+    // it.
     rustix::process::pivot_root(".", ".")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH)?;
     Ok(rustix::process::chdir("/")?)

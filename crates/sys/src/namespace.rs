@@ -1,8 +1,9 @@
 //! Namespaces: what a process sees of the machine.
 //!
-//! [`enter`] is for a program at its very start: it gives the whole process a mount namespace of its own, so that everything it
-//! mounts vanishes with it, and makes an ordinary user root of a user namespace where that is what it takes.
-//! [`separate`] and [`map_self`] are the single steps, for a process that builds a sandbox.
+//! [`enter`] is for a program at its very start: it gives the whole process a mount namespace of
+//! its own, so that everything it mounts vanishes with it, and makes an ordinary user root of a
+//! user namespace where that is what it takes. [`separate`] and [`map_self`] are the single steps,
+//! for a process that builds a sandbox.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -36,7 +37,10 @@ pub enum Privilege {
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// Neither root nor allowed to make a user namespace.
-    #[error("this user may not make user namespaces{}; run as root, or allow them", switch.map(|switch| format!(" (see {switch})")).unwrap_or_default())]
+    #[error(
+        "this user may not make user namespaces{}; run as root, or allow them",
+        switch.map(|switch| format!(" (see {switch})")).unwrap_or_default()
+    )]
     NotPermitted {
         /// The kernel setting that is likely to forbid it.
         switch: Option<&'static str>,
@@ -51,8 +55,9 @@ pub enum EnterError {
     },
 }
 
-/// Gives the process a mount namespace of its own and, where it is not root, makes it root of a user namespace. Call it
-/// before any thread is started: a namespace belongs to the threads that come from the calling one.
+/// Gives the process a mount namespace of its own and, where it is not root, makes it root of a
+/// user namespace. Call it before any thread is started: a namespace belongs to the threads that
+/// come from the calling one.
 ///
 /// # Errors
 /// [`EnterError`]; after `SetUp` the process should exit.
@@ -141,11 +146,13 @@ pub fn separate(kinds: Kinds) -> io::Result<()> {
     ] {
         flags.set(flag, wanted);
     }
-    // SAFETY: the call is unsound only with FILES, which gives threads different descriptor tables; it is never set here.
+    // SAFETY: the call is unsound only with FILES, which gives threads different descriptor tables;
+    // it is never set here.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// One user and one group of a new user namespace: the id inside, and the same id as the enclosing namespace knows it.
+/// One user and one group of a new user namespace: the id inside, and the same id as the enclosing
+/// namespace knows it.
 #[derive(Clone, Copy, Debug)]
 pub struct IdMap {
     /// User id inside and outside.
@@ -154,7 +161,8 @@ pub struct IdMap {
     pub group: (u32, u32),
 }
 
-/// Opens `/proc` for [`map_self`], which may be called when the process does not see that folder any more.
+/// Opens `/proc` for [`map_self`], which may be called when the process does not see that folder
+/// any more.
 pub fn open_process_list() -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, "/proc", flags, Mode::empty())?)
@@ -170,15 +178,16 @@ pub fn map_self(processes: BorrowedFd<'_>, map: IdMap) -> io::Result<()> {
         let file = rustix::fs::openat(processes, format!("self/{name}"), flags, Mode::empty())?;
         File::from(file).write_all(content.as_bytes())
     };
-    // Without this an ordinary user could leave a group that is denied access somewhere (user_namespaces(7)). Only
-    // root of the outer namespace may find it refused, because it is denied there already.
+    // Without this an ordinary user could leave a group that is denied access somewhere
+    // (user_namespaces(7)). Only root of the outer namespace may find it refused, because it is
+    // denied there already.
     write("setgroups", "deny".to_owned())?;
     write("uid_map", format!("{} {} 1", map.user.0, map.user.1))?;
     write("gid_map", format!("{} {} 1", map.group.0, map.group.1))
 }
 
-/// Whether the process, as root of its user namespace, can become this user with this primary group: the namespace must know both ids and
-/// let its processes change their groups.
+/// Whether the process, as root of its user namespace, can become this user with this primary
+/// group: the namespace must know both ids and let its processes change their groups.
 pub fn can_become(user: u32, group: u32) -> io::Result<bool> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
     Ok(read("setgroups")?.trim() == "allow"

@@ -19,7 +19,8 @@ pub enum Side {
     Child,
 }
 
-/// Copies the calling process. It must have one thread only: in the copy, locks held by other threads would never be released.
+/// Copies the calling process. It must have one thread only: in the copy, locks held by other
+/// threads would never be released.
 ///
 /// # Errors
 /// `InvalidInput` in a process with several threads; otherwise what fork(2) says.
@@ -30,7 +31,8 @@ pub fn fork() -> io::Result<Side> {
             "only a process with a single thread can be copied",
         ));
     }
-    // SAFETY: the process has one thread, so the copy is complete and all its locks are in the state this thread left them.
+    // SAFETY: the process has one thread, so the copy is complete and all its locks are in the
+    // state this thread left them.
     let result = unsafe { libc::fork() };
     match Pid::from_raw(result) {
         Some(pid) if result > 0 => Ok(Side::Parent(pid)),
@@ -55,8 +57,9 @@ pub fn die_with(parent: Option<Pid>) -> io::Result<()> {
     }
 }
 
-/// Waits for the children of this process, reaping those it was never told of, until `pid` has ended. Returns the exit status as a
-/// shell shows it: the exit code, or 128 and the number of the signal.
+/// Waits for the children of this process, reaping those it was never told of, until `pid` has
+/// ended. Returns the exit status as a shell shows it: the exit code, or 128 and the number of the
+/// signal.
 pub fn wait_for(pid: Pid) -> io::Result<u8> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
@@ -104,14 +107,15 @@ pub struct Identity {
     pub capabilities: CapabilitySet,
 }
 
-/// Makes `command` run its program with the given identity, and unable to gain rights by starting another program.
+/// Makes `command` run its program with the given identity, and unable to gain rights by starting
+/// another program.
 ///
 /// The calling process should have one thread; what happens between fork and exec allocates.
 pub fn run_as(command: &mut Command, identity: Identity) {
     let mut identity = Some(identity);
     let assume = move || identity.take().map_or(Ok(()), |identity| assume(&identity));
-    // SAFETY: `assume` makes system calls and allocates; it takes no lock that another thread could hold, as documented above
-    // the only caller is single-threaded.
+    // SAFETY: `assume` makes system calls and allocates; it takes no lock that another thread could
+    // hold, as documented above the only caller is single-threaded.
     unsafe { command.pre_exec(assume) };
 }
 

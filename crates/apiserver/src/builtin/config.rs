@@ -1,12 +1,13 @@
 //! ConfigMaps, Secrets and ServiceAccounts.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use super::NO_HOOKS;
 use super::access::{count, fill, is_true, map, text};
 use super::column::{AGE, Col};
 use crate::kind::Hooks;
-use crate::schema::{base64, cause};
+use crate::schema::cause;
 use crate::status::Cause;
 
 pub(super) const CONFIG_MAP_COLUMNS: &[Col] = &[
@@ -70,7 +71,7 @@ fn secret_default(object: &mut Value) {
         let data = map(object, "data");
         for (name, text) in texts {
             let text = text.as_str().unwrap_or_default();
-            data.insert(name, Value::from(base64(text.as_bytes())));
+            data.insert(name, Value::from(BASE64_STANDARD.encode(text)));
         }
     }
     if let Some(object) = object.as_object_mut() {

@@ -1,4 +1,5 @@
-//! CustomResourceDefinitions. What they make the server serve is the registry's work.
+//! CustomResourceDefinitions: their defaults and faults. What they make the server serve is the
+//! registry's work.
 
 use serde_json::{Value, json};
 
@@ -6,6 +7,7 @@ use super::NO_HOOKS;
 use super::access::{fill, list, map, text};
 use super::column::Col;
 use crate::kind::Hooks;
+use crate::meta::names;
 use crate::schema::{Definitions, Schema, cause};
 use crate::status::Cause;
 
@@ -54,7 +56,7 @@ fn default(crd: &mut Value) {
 }
 
 fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut causes = names(crd, old);
+    let mut causes = naming(crd, old);
     let versions = list(crd, "/spec/versions");
     let stored = versions
         .iter()
@@ -92,18 +94,49 @@ fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     causes
 }
 
-fn names(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
+/// The fields that must be DNS labels (kinds: when lowered), and what they hold.
+fn labels(crd: &Value) -> Vec<(&'static str, &str)> {
+    let fields = [
+        ("spec.names.plural", "/spec/names/plural"),
+        ("spec.names.singular", "/spec/names/singular"),
+        ("spec.names.kind", "/spec/names/kind"),
+        ("spec.names.listKind", "/spec/names/listKind"),
+    ];
+    let mut all: Vec<_> = fields
+        .map(|(field, pointer)| (field, text(crd, pointer)))
+        .into_iter()
+        .collect();
+    let short = list(crd, "/spec/names/shortNames")
+        .iter()
+        .filter_map(Value::as_str);
+    all.extend(short.map(|name| ("spec.names.shortNames", name)));
+    let versions = list(crd, "/spec/versions")
+        .iter()
+        .filter_map(|v| v["name"].as_str());
+    all.extend(versions.map(|name| ("spec.versions.name", name)));
+    all
+}
+
+fn naming(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let plural = text(crd, "/spec/names/plural");
     let group = text(crd, "/spec/group");
     let name = text(crd, "/metadata/name");
     if name != format!("{plural}.{group}") {
-        let detail = "must be spec.names.plural+\".\"+spec.group";
-        causes.push(cause::invalid("metadata.name", &name.into(), detail));
+        let detail = format!("must be spec.names.plural+\".\"+spec.group: \"{plural}.{group}\"");
+        causes.push(cause::invalid("metadata.name", &name.into(), &detail));
     }
     if crd.pointer("/spec/group").is_some() && !group.contains('.') {
         let detail = "should be a domain with at least one dot";
         causes.push(cause::invalid("spec.group", &group.into(), detail));
+    }
+    for (field, name) in labels(crd) {
+        let faults = names::dns_label(&name.to_lowercase());
+        causes.extend(
+            faults
+                .iter()
+                .map(|fault| cause::invalid(field, &name.into(), fault)),
+        );
     }
     if let Some(scope) = crd.pointer("/spec/scope")
         && !["Cluster", "Namespaced"].iter().any(|known| scope == known)
@@ -113,6 +146,11 @@ fn names(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
             scope,
             ["Cluster", "Namespaced"],
         ));
+    }
+    let strategy = text(crd, "/spec/conversion/strategy");
+    if !matches!(strategy, "" | "None") {
+        let field = "spec.conversion.strategy";
+        causes.push(cause::unsupported(field, &strategy.into(), ["None"]));
     }
     let established = old.is_some_and(|old| {
         list(old, "/status/conditions")

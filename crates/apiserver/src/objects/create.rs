@@ -42,7 +42,7 @@ impl Objects {
             }
             let mut object = object.clone();
             special::name_new(&kind, &mut object);
-            self.validate(&kind, &object, None)?;
+            super::validate(&kind, &object, None)?;
             self.admit(call, Operation::Create, Some(&object), None)?;
             match self.store_new(call, object).await {
                 Err(WriteError::Exists) if generated => {}

@@ -1,11 +1,8 @@
 //! What namespaces, Pods, Nodes and definitions do beyond the one path.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use super::{Call, DeleteOptions, FieldValidation, Objects, Part};
-use crate::access::User;
+use super::{Call, DeleteOptions, Objects};
 use crate::convert;
 use crate::kind::Kind;
 use crate::meta;
@@ -43,7 +40,6 @@ pub(super) fn fill_new(kind: &Kind, object: &mut Value) {
         meta::child_mut(object, "status").insert("phase".into(), "Active".into());
     }
     if crd::is_definition(kind) {
-        crd::fill(object);
         let mut finalizers: Vec<String> = meta::finalizers(object)
             .into_iter()
             .map(Into::into)
@@ -134,16 +130,7 @@ impl Objects {
             if self.store.get(&namespace_key(name)).is_some() {
                 continue;
             }
-            let mut call = Call {
-                kind: Arc::clone(kind),
-                namespace: String::new(),
-                name: name.into(),
-                part: Part::Main,
-                user: User::system(),
-                dry_run: false,
-                validation: FieldValidation::Ignore,
-                warnings: Vec::new(),
-            };
+            let mut call = Call::system(kind, "", name);
             self.create(&mut call, json!({"metadata": {"name": name}}).into())
                 .await?;
         }
@@ -193,16 +180,8 @@ impl Objects {
                 .list(&convert::storage_resource(kind), None, None)
                 .objects
             {
-                let mut call = Call {
-                    kind: Arc::clone(kind),
-                    namespace: meta::namespace(&object.value).into(),
-                    name: meta::name(&object.value).into(),
-                    part: Part::Main,
-                    user: User::system(),
-                    dry_run: false,
-                    validation: FieldValidation::Ignore,
-                    warnings: Vec::new(),
-                };
+                let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
+                let mut call = Call::system(kind, namespace, name);
                 let deleted = Box::pin(self.delete(&mut call, &DeleteOptions::default())).await;
                 if let Err(error) = deleted {
                     tracing::warn!(%error, "cannot delete an object of a deleted definition");

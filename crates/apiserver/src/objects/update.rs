@@ -49,7 +49,7 @@ impl Objects {
             if new == old {
                 return Ok(stored);
             }
-            self.validate(&kind, &new, Some(&old))?;
+            super::validate(&kind, &new, Some(&old))?;
             self.admit(call, Operation::Update, Some(&new), Some(&old))?;
             match self.store_changed(call, &stored, new).await {
                 Err(WriteError::Stale) => {}
@@ -73,7 +73,9 @@ impl Objects {
         }
         meta::carry_over(&mut new, old);
         if crd::is_definition(kind) && call.part == Part::Main {
-            crd::fill(&mut new);
+            if let Some(default) = kind.hooks.default {
+                default(&mut new);
+            }
             self.report_definition(&mut new, Some(old));
         }
         if call.part != Part::Status && meta::spec_differs(&new, old) {

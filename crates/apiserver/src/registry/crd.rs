@@ -1,13 +1,12 @@
-//! `CustomResourceDefinition` objects: their defaults, faults and status, and the kinds they define.
+//! `CustomResourceDefinition` objects: their status, and the kinds they define.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::kind::{Cell, Column, Hooks, Kind};
-use crate::meta::{self, names, text};
-use crate::schema::{Definitions, Schema, cause};
-use crate::status::Cause;
+use crate::meta::{self, text};
+use crate::schema::{Definitions, Schema};
 
 /// Keeps a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -15,24 +14,6 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// Whether this kind is the definition of kinds.
 pub(crate) fn is_definition(kind: &Kind) -> bool {
     kind.is("apiextensions.k8s.io", "customresourcedefinitions")
-}
-
-/// Fills what a definition may leave out.
-pub(crate) fn fill(crd: &mut Value) {
-    let kind = text(crd, "/spec/names/kind").to_owned();
-    if kind.is_empty() {
-        return;
-    }
-    let names = meta::child_mut(&mut crd["spec"], "names");
-    names
-        .entry("singular")
-        .or_insert_with(|| kind.to_lowercase().into());
-    names
-        .entry("listKind")
-        .or_insert_with(|| format!("{kind}List").into());
-    let spec = meta::child_mut(crd, "spec");
-    spec.entry("conversion")
-        .or_insert_with(|| json!({"strategy": "None"}));
 }
 
 /// Sets what the server reports about a definition. `taken` are the other kinds of the group.
@@ -186,106 +167,6 @@ fn storage_version(crd: &Value) -> &str {
     versions(crd)
         .find(|v| v["storage"] == true)
         .map_or("", |v| text(v, "/name"))
-}
-
-/// Finds the faults that the schema of definitions does not.
-pub(crate) fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    validate_names(crd, &mut causes);
-    validate_versions(crd, &mut causes);
-    let strategy = text(crd, "/spec/conversion/strategy");
-    if !strategy.is_empty() && strategy != "None" {
-        let (field, value) = ("spec.conversion.strategy", Value::from(strategy));
-        causes.push(cause::unsupported(field, &value, ["None"]));
-    }
-    if let Some(old) = old {
-        for pointer in [
-            "/spec/group",
-            "/spec/scope",
-            "/spec/names/plural",
-            "/spec/names/kind",
-        ] {
-            let (before, after) = (text(old, pointer), text(crd, pointer));
-            if before != after {
-                let field = pointer.trim_start_matches('/').replace('/', ".");
-                causes.push(cause::invalid(field, &after.into(), "field is immutable"));
-            }
-        }
-    }
-    causes
-}
-
-fn validate_names(crd: &Value, causes: &mut Vec<Cause>) {
-    let (group, plural) = (text(crd, "/spec/group"), text(crd, "/spec/names/plural"));
-    let wanted = format!("{plural}.{group}");
-    if meta::name(crd) != wanted {
-        let name = Value::from(meta::name(crd));
-        let detail = format!("must be spec.names.plural+\".\"+spec.group: \"{wanted}\"");
-        causes.push(cause::invalid("metadata.name", &name, &detail));
-    }
-    let mut check = |field: &str, value: &str, faults: Vec<String>| {
-        let value = Value::from(value);
-        causes.extend(
-            faults
-                .iter()
-                .map(|fault| cause::invalid(field, &value, fault)),
-        );
-    };
-    check("spec.group", group, names::subdomain(group));
-    if !group.contains('.') {
-        check(
-            "spec.group",
-            group,
-            vec!["should be a domain with at least one dot".into()],
-        );
-    }
-    check("spec.names.plural", plural, names::dns_label(plural));
-    let singular = text(crd, "/spec/names/singular");
-    check("spec.names.singular", singular, names::dns_label(singular));
-    for short in strings(&crd["spec"]["names"]["shortNames"]) {
-        check("spec.names.shortNames", &short, names::dns_label(&short));
-    }
-    for field in ["kind", "listKind"] {
-        let value = text(&crd["spec"]["names"], &format!("/{field}"));
-        let faults = names::dns_label(&value.to_lowercase());
-        check(&format!("spec.names.{field}"), value, faults);
-    }
-    let scope = text(crd, "/spec/scope");
-    if scope != "Cluster" && scope != "Namespaced" {
-        let supported = ["Cluster", "Namespaced"];
-        causes.push(cause::unsupported("spec.scope", &scope.into(), supported));
-    }
-}
-
-fn validate_versions(crd: &Value, causes: &mut Vec<Cause>) {
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, version) in versions(crd).enumerate() {
-        let field = format!("spec.versions[{index}]");
-        let name = text(version, "/name");
-        for fault in names::dns_label(name) {
-            causes.push(cause::invalid(
-                format!("{field}.name"),
-                &name.into(),
-                &fault,
-            ));
-        }
-        if seen.contains(&name) {
-            causes.push(cause::duplicate(format!("{field}.name"), &name.into()));
-        }
-        seen.push(name);
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let place = format!("{field}.schema.openAPIV3Schema");
-        if schema.is_null() {
-            causes.push(cause::required(place, "schemas are required"));
-        } else if let Err(error) = Schema::from_openapi(schema) {
-            causes.push(cause::invalid(place, &"".into(), &error.to_string()));
-        }
-    }
-    let storing = versions(crd).filter(|v| v["storage"] == true).count();
-    if storing != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        causes.push(cause::invalid("spec.versions", &"".into(), detail));
-    }
 }
 
 /// The kinds that a valid definition defines: one for each served version.

@@ -66,7 +66,7 @@ enum Fault {
 
 struct Decoder<'a> {
     definitions: &'a Definitions,
-    /// Names of the fields from the root to here; lists add nothing.
+    /// Names of the fields from the root to here; lists and maps add nothing.
     fields: Vec<String>,
 }
 
@@ -91,9 +91,12 @@ impl Decoder<'_> {
                     let Some(schema) = resolved.field(name) else {
                         continue;
                     };
-                    self.fields.push(name.clone());
+                    let depth = self.fields.len();
+                    if resolved.properties.contains_key(name) {
+                        self.fields.push(name.clone());
+                    }
                     self.value(schema, &owner, value)?;
-                    self.fields.pop();
+                    self.fields.truncate(depth);
                 }
                 Ok(())
             }
@@ -259,7 +262,7 @@ mod tests {
             (
                 "ConfigMap",
                 json!({"data": {"a": 1}}),
-                "json: cannot unmarshal number into Go struct field ConfigMap.data.a of type string",
+                "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
             ),
             (
                 "Secret",
@@ -283,7 +286,9 @@ mod tests {
         assert!(decode(&custom, &mut json!({"spec": {"containers": 1}})).is_ok());
         let status = decode(&custom, &mut json!({"metadata": {"labels": {"a": 1}}})).unwrap_err();
         assert!(
-            status.message.contains("ObjectMeta.metadata.labels.a"),
+            status
+                .message
+                .contains("ObjectMeta.metadata.labels of type string"),
             "{}",
             status.message
         );

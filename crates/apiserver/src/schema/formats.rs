@@ -26,39 +26,16 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
 
 /// Offset of the first byte that makes `text` no padded base64 (RFC 4648, section 4).
 pub(super) fn illegal_base64(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let data = bytes
-        .iter()
-        .rposition(|&b| b != b'=')
-        .map_or(0, |last| last + 1);
-    let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
-    if let Some(bad) = bytes[..data].iter().position(|b| !legal(b)) {
-        return Some(bad);
-    }
-    let padding = bytes.len() - data;
-    let sound = bytes.len().is_multiple_of(4) && padding <= 2;
-    (!sound).then_some(bytes.len())
-}
-
-/// Bytes as padded base64 (RFC 4648, section 4).
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = chunk
-            .iter()
-            .fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte))
-            << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            if position <= chunk.len() {
-                let index = (bits >> (18 - 6 * position)) & 63;
-                text.push(char::from(ALPHABET[index as usize]));
-            } else {
-                text.push('=');
-            }
+    use base64::{
+        DecodeError,
+        prelude::{BASE64_STANDARD, Engine as _},
+    };
+    match BASE64_STANDARD.decode(text).err()? {
+        DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol(offset, _) => {
+            Some(offset)
         }
+        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => Some(text.len()),
     }
-    text
 }
 
 fn is_cidr(text: &str) -> bool {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::protobuf::{self, ProtobufError};
 use super::query::Query;
 use crate::extend::Body;
 use crate::objects::{Document, FieldValidation};
@@ -35,11 +36,19 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
     text.split(';').next().unwrap_or_default().trim()
 }
 
-/// Reads a JSON body.
+/// Reads an object from a body.
 pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Document, Status> {
     match media_type(headers) {
         // Clients without a content type mean JSON.
         "" | "application/json" | "*/*" => {}
+        protobuf::MEDIA_TYPE => {
+            return protobuf::decode(body)
+                .map(Document::from)
+                .map_err(|error| match error {
+                    ProtobufError::Malformed => Status::bad_request(error.to_string()),
+                    ProtobufError::Unsupported => Status::unsupported_media_type(error.to_string()),
+                });
+        }
         other => {
             return Err(Status::unsupported_media_type(format!(
                 "the body of the request was in an unknown format ({other}) - accepted media types \

@@ -159,11 +159,10 @@ fn resumable(revision: u64, page: &Page) -> Result<u64, Status> {
 /// The revision under which a page is shown, if it fits the wanted moment.
 fn reached(moment: Moment, page: &Page) -> Result<u64, Status> {
     match moment {
-        Moment::Newest => Ok(page.revision),
         Moment::NotOlderThan(asked) | Moment::Exact(asked) if asked > page.revision => {
             Err(Status::too_large_revision(asked, page.revision))
         }
-        Moment::NotOlderThan(_) => Ok(page.revision),
+        Moment::Newest | Moment::NotOlderThan(_) => Ok(page.revision),
         // Nothing changed since, so the present state is that of the asked moment.
         Moment::Exact(asked) if asked >= page.changed => Ok(asked),
         Moment::Exact(asked) => {

@@ -33,6 +33,9 @@ const LIFETIME: Duration = Duration::from_mins(30);
 /// Marks the bookmark behind the initial events (Kubernetes API concepts, "Streaming lists").
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
+/// Longest lifetime that a client can ask for.
+const LIFETIME_MAX: Duration = Duration::from_hours(24);
+
 /// A signal that the server stops; true from then on.
 pub(crate) type Closing = tokio::sync::watch::Receiver<bool>;
 
@@ -48,11 +51,7 @@ pub(crate) fn start(
     let bookmarks = query.flag("allowWatchBookmarks");
     let streaming_list = query.flag("sendInitialEvents");
     check_options(query, streaming_list)?;
-    let lifetime = query
-        .number("timeoutSeconds")?
-        .filter(|seconds| *seconds > 0);
-    let lifetime = lifetime.map_or_else(random_lifetime, Duration::from_secs);
-
+    let lifetime = lifetime(query)?;
     let resource = convert::storage_resource(kind);
     let moment = Moment::parse(query)?;
     let mut initial = None;
@@ -112,9 +111,13 @@ fn initial_query(query: &Query) -> Query {
     }
 }
 
-fn random_lifetime() -> Duration {
+fn lifetime(query: &Query) -> Result<Duration, Status> {
+    let asked = query
+        .number("timeoutSeconds")?
+        .filter(|seconds| *seconds > 0);
     let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    LIFETIME + LIFETIME * random / 256
+    let own = LIFETIME + LIFETIME * random / 256;
+    Ok(asked.map_or(own, Duration::from_secs).min(LIFETIME_MAX))
 }
 
 struct Watcher {

@@ -162,8 +162,8 @@ impl Handler {
         for object in &listing.objects {
             let name = meta::name(&object.value).to_owned();
             let mut call = Call {
-                dry_run,
                 name,
+                dry_run,
                 ..call(request, Part::Main)?
             };
             match self.objects.delete(&mut call, &options).await {

@@ -23,8 +23,12 @@ use crate::access::pki::{Pki, PkiError};
 use crate::extend::BoxError;
 use crate::serve::Handler;
 
-/// Time for a TLS handshake, and for a request's headers.
+/// Time for a TLS handshake, for a request's headers, and for a sign of life.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Most requests and watches at a time on one HTTP/2 connection.
+const STREAMS: u32 = 1000;
 /// Time for requests that run when the server stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Pause after a failure to accept, such as too many open files.
@@ -174,12 +178,29 @@ impl Connection {
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(1000);
+            .max_concurrent_streams(STREAMS)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(HANDSHAKE);
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "connection ended with an error");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let first = Listener::bind("127.0.0.1:0").await.unwrap();
+        let address = first.address().to_string();
+        let error = Listener::bind(&address).await.unwrap_err();
+        assert!(matches!(&error, ListenError::InUse { address: named } if *named == address));
+        let error = Listener::bind("192.0.2.1:1").await.unwrap_err();
+        assert!(matches!(error, ListenError::Bind { .. }));
     }
 }

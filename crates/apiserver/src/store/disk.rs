@@ -3,11 +3,11 @@
 //! Keys are `resource/namespace/name`. The newest row of `log` also carries the revision counter over
 //! a restart, since the newest change may have been a deletion.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use serde_json::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::memory::Memory;
 use super::{Change, Event, Key, Object, OpenError};
@@ -30,7 +30,7 @@ pub(super) struct Disk {
 
 /// A change with its revision, ready to be stored.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) change: Change,
     pub(super) object: Arc<Object>,
@@ -82,67 +82,52 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn load(connection: &Connection, path: &Path) -> Result<Memory, OpenError> {
-    let damaged = |source| OpenError::Damaged {
-        path: path.to_owned(),
-        source,
-    };
-    let bad_row = |key: String| OpenError::DamagedRow {
-        path: path.to_owned(),
-        key,
-    };
+    let loaded = load_objects(connection).and_then(|mut memory| {
+        load_log(connection, &mut memory)?;
+        Ok(memory)
+    });
+    let path = path.to_owned();
+    loaded.map_err(|error| match error {
+        LoadError::Sqlite(source) => OpenError::Damaged { path, source },
+        LoadError::Row(key) => OpenError::DamagedRow { path, key },
+    })
+}
 
-    let first: Option<i64> = connection
-        .query_row("SELECT rev FROM log ORDER BY rev LIMIT 1", [], |row| {
-            row.get(0)
-        })
-        .optional()
-        .map_err(damaged)?;
-    let mut memory = Memory::new(first.map_or(0, |rev| rev.cast_unsigned().saturating_sub(1)));
+enum LoadError {
+    Sqlite(rusqlite::Error),
+    /// The key of a row that makes no sense.
+    Row(String),
+}
 
-    let mut objects = connection
-        .prepare("SELECT key, rev, value FROM object")
-        .map_err(damaged)?;
-    let mut rows = objects.query([]).map_err(damaged)?;
-    while let Some(row) = rows.next().map_err(damaged)? {
-        let (text, revision): (String, i64) = row
-            .get(0)
-            .and_then(|k| Ok((k, row.get(1)?)))
-            .map_err(damaged)?;
-        let revision = revision.cast_unsigned();
-        let value = row
-            .get_ref(2)
-            .map_err(damaged)?
-            .as_blob()
-            .ok()
-            .and_then(parse);
-        let (Some(key), Some(value)) = (parse_key(&text), value) else {
-            return Err(bad_row(text));
-        };
-        memory.restore(key, Arc::new(Object { revision, value }));
+impl From<rusqlite::Error> for LoadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
     }
+}
 
-    let mut log = connection
-        .prepare("SELECT rev, key, op, value FROM log ORDER BY rev")
-        .map_err(damaged)?;
-    let mut rows = log.query([]).map_err(damaged)?;
-    let mut seen: std::collections::HashMap<String, Arc<Object>> = std::collections::HashMap::new();
-    while let Some(row) = rows.next().map_err(damaged)? {
-        let (revision, text, op): (i64, String, i64) = row
-            .get(0)
-            .and_then(|r| Ok((r, row.get(1)?, row.get(2)?)))
-            .map_err(damaged)?;
-        let revision = revision.cast_unsigned();
-        let value = row
-            .get_ref(3)
-            .map_err(damaged)?
-            .as_blob()
-            .ok()
-            .and_then(parse);
-        let (Some(key), Some(value), Some(change)) = (parse_key(&text), value, change(op)) else {
-            return Err(bad_row(text));
-        };
-        let object = Arc::new(Object { revision, value });
-        let previous = seen.insert(text, Arc::clone(&object));
+fn load_objects(connection: &Connection) -> Result<Memory, LoadError> {
+    let first = "SELECT rev FROM log ORDER BY rev LIMIT 1";
+    let first: Option<i64> = connection
+        .query_row(first, [], |row| row.get(0))
+        .optional()?;
+    let mut memory = Memory::new(first.map_or(0, |rev| rev.cast_unsigned().saturating_sub(1)));
+    let mut statement = connection.prepare("SELECT key, rev, value FROM object")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (key, object) = read(row)?;
+        memory.restore(key, object);
+    }
+    Ok(memory)
+}
+
+fn load_log(connection: &Connection, memory: &mut Memory) -> Result<(), LoadError> {
+    let mut statement = connection.prepare("SELECT key, rev, value, op FROM log ORDER BY rev")?;
+    let mut rows = statement.query([])?;
+    let mut seen: HashMap<Key, Arc<Object>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let (key, object) = read(row)?;
+        let change = change(row.get(3)?).ok_or_else(|| LoadError::Row(key.name.clone()))?;
+        let previous = seen.insert(key.clone(), Arc::clone(&object));
         memory.remember(
             &key.resource,
             Event {
@@ -152,12 +137,32 @@ fn load(connection: &Connection, path: &Path) -> Result<Memory, OpenError> {
             },
         );
     }
-    Ok(memory)
+    Ok(())
+}
+
+/// Reads the columns `key, rev, value`.
+fn read(row: &Row<'_>) -> Result<(Key, Arc<Object>), LoadError> {
+    let (text, revision): (String, i64) = (row.get(0)?, row.get(1)?);
+    let value = row
+        .get_ref(2)?
+        .as_blob()
+        .ok()
+        .and_then(|blob| serde_json::from_slice(blob).ok());
+    match (parse_key(&text), value) {
+        (Some(key), Some(value)) => Ok((
+            key,
+            Arc::new(Object {
+                revision: revision.cast_unsigned(),
+                value,
+            }),
+        )),
+        _ => Err(LoadError::Row(text)),
+    }
 }
 
 impl Disk {
     /// Stores rows in one transaction; they are durable when this returns.
-    pub(super) fn commit(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+    pub(super) fn commit(&mut self, rows: &[Entry]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let mut newest = self.revision;
         for row in rows {
@@ -176,8 +181,8 @@ impl Disk {
     }
 }
 
-fn insert(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
-    let Row {
+fn insert(transaction: &Transaction<'_>, row: &Entry) -> rusqlite::Result<()> {
+    let Entry {
         key,
         change,
         object,
@@ -220,10 +225,6 @@ fn change(op: i64) -> Option<Change> {
     [Change::Added, Change::Modified, Change::Deleted]
         .into_iter()
         .find(|c| self::op(*c) == op)
-}
-
-fn parse(bytes: &[u8]) -> Option<Value> {
-    serde_json::from_slice(bytes).ok()
 }
 
 fn parse_key(text: &str) -> Option<Key> {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{Change, Event, Key, Object};
 
 /// Events remembered per resource. A watcher that falls further behind has to list again.
-const HISTORY: usize = 1024;
+const HISTORY: usize = 512;
 
 /// The asked revision is older than what the history still holds, or was never given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk::{Disk, Row};
+use super::disk::{Disk, Entry};
 use super::memory::Memory;
 use super::{Change, Key, Object, Write, WriteError};
 
@@ -47,7 +47,7 @@ fn commit(disk: &mut Disk, memory: &Memory, requests: impl Iterator<Item = Reque
                 let object = Arc::new(stamp(value, revision));
                 let left = (change != Change::Deleted).then_some(revision);
                 pending.insert(key.clone(), left);
-                rows.push(Row {
+                rows.push(Entry {
                     key,
                     change,
                     object,

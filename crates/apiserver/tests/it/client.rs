@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, events, reflector, watcher};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, ResourceExt};
 use longshore_apiserver::extend::Extensions;
 use longshore_apiserver::{ApiServer, User};
 use serde_json::json;
@@ -107,7 +107,7 @@ async fn pages_make_up_the_list() {
     let mut names = Vec::new();
     loop {
         let page = api.list(&parameters).await.unwrap();
-        names.extend(page.items.iter().map(|config| config.name_any()));
+        names.extend(page.items.iter().map(ResourceExt::name_any));
         let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
             break;
         };

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, ResourceExt as _};
+use kube::{Client, Config, ResourceExt};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -97,7 +97,7 @@ async fn acknowledged_writes_survive_a_kill() {
             .list(&ListParams::default())
             .await
             .unwrap();
-        let found: BTreeSet<_> = list.items.iter().map(|config| config.name_any()).collect();
+        let found: BTreeSet<_> = list.items.iter().map(ResourceExt::name_any).collect();
         let lost: Vec<_> = expected.difference(&found).collect();
         assert!(lost.is_empty(), "lost after round {round}: {lost:?}");
         let revision: u64 = list.metadata.resource_version.unwrap().parse().unwrap();

@@ -36,7 +36,7 @@ async fn objects_are_made_read_changed_and_deleted() {
     let columns = "custom-columns=N:.metadata.name,X:.data.x";
     assert_eq!(
         cluster.ok(&["get", "cm", "-o", columns]).await,
-        "N   X\na   1\n"
+        "N     X\na     1\n"
     );
     let table = cluster.ok(&["get", "cm", "-A"]).await;
     assert!(
@@ -230,7 +230,7 @@ async fn faults_are_explained() {
         "{}",
         answer.stderr
     );
-    let unknown = CONFIG.replace("data:", "dada:");
+    let unknown = CONFIG.replace("\ndata:", "\ndada:");
     let answer = cluster.feed(&["create", "-f", "-"], &unknown).await;
     assert!(
         answer.stderr.contains(
@@ -243,7 +243,7 @@ async fn faults_are_explained() {
     let answer = cluster
         .feed(&["create", "--validate=warn", "-f", "-"], &unknown)
         .await;
-    assert!(answer.success);
+    assert!(answer.success, "{}", answer.stderr);
     assert!(
         answer.stderr.contains("Warning: unknown field \"dada\""),
         "{}",

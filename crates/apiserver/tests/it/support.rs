@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use longshore_apiserver::ApiServer;
 use longshore_apiserver::access::pki::Pki;
 use longshore_apiserver::extend::Extensions;
 use longshore_apiserver::server::Listener;
-use longshore_apiserver::ApiServer;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;

@@ -202,6 +202,14 @@ async fn a_watch_from_a_forgotten_revision_is_told_to_list_again() {
 }
 
 #[tokio::test]
+async fn a_watch_for_ever_is_granted_a_day() {
+    let api = Api::start(Extensions::default()).await;
+    let watch = format!("{CONFIGS}?watch=1&timeoutSeconds={}", u64::MAX);
+    let response = api.send(Request::get(&watch), "").await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn tables_and_bare_metadata_are_served() {
     let api = Api::start(Extensions::default()).await;
     api.create(CONFIGS, &config("a")).await;
@@ -327,6 +335,7 @@ async fn strangers_get_health_and_version_only() {
     let nobody = [
         "--kubeconfig=/dev/null",
         "--insecure-skip-tls-verify",
+        "--token=none",
         "--server",
         &url,
     ];

@@ -9,7 +9,7 @@ pub enum Signature {
     Gzip,
     /// A qcow2 image.
     Qcow2,
-    /// A format that is recognised in order to be refused: written as it is, it would not be a disk.
+    /// A format that is recognised to be refused: written as it is, it would be no disk.
     Unsupported(&'static str),
     /// None of the above, so the bytes are the disk itself.
     Raw,

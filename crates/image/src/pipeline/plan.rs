@@ -136,7 +136,7 @@ impl fmt::Display for Format {
                 )?;
                 match snapshots {
                     0 => Ok(()),
-                    count => write!(f, ", {count} internal snapshots left out"),
+                    count => write!(f, ", internal snapshots left out: {count}"),
                 }
             }
         }
@@ -202,8 +202,8 @@ mod tests {
         };
         assert_eq!(
             plan.to_string(),
-            "qcow2 version 3, 64 KiB clusters, zstd, 2 internal snapshots left out, a disk of 1 GiB; \
-             spooled to a temporary file first, because the server has no ranges"
+            "qcow2 version 3, 64 KiB clusters, zstd, internal snapshots left out: 2, \
+             a disk of 1 GiB; spooled to a temporary file first, because the server has no ranges"
         );
     }
 

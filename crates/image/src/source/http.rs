@@ -4,7 +4,7 @@
 //! work, and is already the beginning of the data. `HEAD` is never used, for some servers and
 //! pre-signed URLs forbid it.
 //!
-//! A transfer that breaks is resumed at the byte where it broke ([`body`]); a file that has been
+//! A transfer that breaks is resumed at the byte where it broke (`body`); a file that has been
 //! replaced meanwhile is an error, never a mixture.
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -104,7 +104,7 @@ enum Failure {
 }
 
 impl HttpSource {
-    /// Asks for the file at `url`, trying again while the server cannot be reached or is in trouble.
+    /// Asks for the file at `url`, trying again while the server is out of reach or in trouble.
     pub fn open(url: Url, options: &HttpOptions) -> Result<Self> {
         let client = client(options).map_err(|source| Error::Connect {
             attempts: 0,

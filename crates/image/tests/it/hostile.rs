@@ -1,4 +1,4 @@
-//! Images that lie. Each must end in an error that says why; none may hang, crash or leave anything.
+//! Images that lie. Each must end in an error that says why; none may hang or leave anything.
 
 use std::fs;
 

@@ -296,16 +296,13 @@ fn what_does_not_fit_is_refused() {
 fn redirects_are_followed_but_not_for_ever() {
     let raw = disk(8, MIB);
     let serving = Serving::new(&raw);
-    let server = Server::start(move |request, stream| match request.path.as_str() {
-        "/final" => serving.answer(request, stream),
-        "/loop" => write!(
-            stream,
-            "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n"
-        ),
-        _ => write!(
-            stream,
-            "HTTP/1.1 302 Found\r\nLocation: /final\r\nContent-Length: 0\r\n\r\n"
-        ),
+    let server = Server::start(move |request, stream| {
+        let to = match request.path.as_str() {
+            "/final" => return serving.answer(request, stream),
+            "/loop" => "/loop",
+            _ => "/final",
+        };
+        status(stream, &format!("302 Found\r\nLocation: {to}"))
     });
     let bench = Bench::new();
     bench.import(&server.url()).unwrap();

@@ -47,7 +47,11 @@ fn command(operation: &Operation, at: u32, count: u32, sectors: u32, cluster: u3
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_history_of_writes_reads_back(
@@ -66,7 +70,8 @@ proptest! {
         let codec = if zstd && !version_2 && cluster_bits > 9 { "zstd" } else { "zlib" };
         let version = if version_2 { "0.10" } else { "1.1" };
         let options = format!(
-            "cluster_size={cluster},compat={version},compression_type={codec},preallocation={preallocation}"
+            "cluster_size={cluster},compat={version},compression_type={codec},\
+             preallocation={preallocation}"
         );
         let size = (u64::from(sectors) * 512).to_string();
         run("qemu-img", &["create", "-q", "-f", "qcow2", "-o", &options, image, &size]);

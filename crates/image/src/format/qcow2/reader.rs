@@ -1,8 +1,8 @@
 //! Walking the tables of an image in bounded memory.
 //!
-//! Entries are taken in windows of [`limits::WINDOW_ENTRIES`]: each window is sorted by the place in
-//! the file, so that the data are fetched in long forward reads although the guest wrote them in any
-//! order. With the usual 64 KiB clusters a window covers 1 GiB of disk.
+//! Entries are taken in windows of [`limits::WINDOW_ENTRIES`]: each window is sorted by the place
+//! in the file, so that the data are fetched in long forward reads although the guest wrote them in
+//! any order. With the usual 64 KiB clusters a window covers 1 GiB of disk.
 
 use std::ops::ControlFlow;
 

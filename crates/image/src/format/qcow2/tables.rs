@@ -58,8 +58,8 @@ impl Header {
         }
     }
 
-    /// The descriptor of a compressed cluster: the offset in the low `62 - (cluster_bits - 8)` bits,
-    /// above it the number of 512-byte sectors after the one in which the data begin.
+    /// The descriptor of a compressed cluster: the offset in the low
+    /// `62 - (cluster_bits - 8)` bits, above it the number of 512-byte sectors after the one in which the data begin.
     fn compressed(&self, entry: u64, size: u64) -> Result<Cluster, Error> {
         let sector_bits = self.cluster_bits - 8;
         let offset_bits = 62 - sector_bits;

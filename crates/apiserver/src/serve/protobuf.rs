@@ -1,0 +1,273 @@
+//! Bodies in the Kubernetes protobuf encoding, for the few kinds that clients send in nothing else:
+//! `kubectl create configmap`, `secret`, `namespace` and `serviceaccount` since release 1.33.
+//!
+//! A body is the magic number `k8s\0` and an envelope with the type and the encoded object
+//! (Kubernetes API concepts, "Kubernetes Protobuf encoding"). Answers are always JSON, which these
+//! clients accept.
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::{Map, Value, json};
+
+/// The media type of such bodies.
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+
+const MAGIC: &[u8] = b"k8s\0";
+
+/// Why a body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProtobufError {
+    /// The bytes do not follow the encoding.
+    #[error("the body is not a well-formed Kubernetes protobuf message")]
+    Malformed,
+    /// The kind is served in JSON only.
+    #[error("this kind can only be sent as application/json")]
+    Unsupported,
+}
+
+/// How the bytes of a field become JSON.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Text,
+    Integer,
+    Boolean,
+    TextMap,
+    BytesMap,
+    Message(&'static [Field]),
+    Messages(&'static [Field]),
+    Texts,
+}
+
+/// A field: its number, its JSON name, and its shape.
+type Field = (u64, &'static str, Shape);
+
+const META: &[Field] = &[
+    (1, "name", Shape::Text),
+    (2, "generateName", Shape::Text),
+    (3, "namespace", Shape::Text),
+    (11, "labels", Shape::TextMap),
+    (12, "annotations", Shape::TextMap),
+    (14, "finalizers", Shape::Texts),
+];
+const CONFIG_MAP: &[Field] = &[
+    (1, "metadata", Shape::Message(META)),
+    (2, "data", Shape::TextMap),
+    (3, "binaryData", Shape::BytesMap),
+    (4, "immutable", Shape::Boolean),
+];
+const SECRET: &[Field] = &[
+    (1, "metadata", Shape::Message(META)),
+    (2, "data", Shape::BytesMap),
+    (3, "type", Shape::Text),
+    (4, "stringData", Shape::TextMap),
+    (5, "immutable", Shape::Boolean),
+];
+const NAMESPACE: &[Field] = &[(1, "metadata", Shape::Message(META))];
+const LOCAL_REFERENCE: &[Field] = &[(1, "name", Shape::Text)];
+const SERVICE_ACCOUNT: &[Field] = &[
+    (1, "metadata", Shape::Message(META)),
+    (3, "imagePullSecrets", Shape::Messages(LOCAL_REFERENCE)),
+    (4, "automountServiceAccountToken", Shape::Boolean),
+];
+const TYPE: &[Field] = &[(1, "apiVersion", Shape::Text), (2, "kind", Shape::Text)];
+const DELETE_OPTIONS: &[Field] = &[
+    (1, "gracePeriodSeconds", Shape::Integer),
+    (2, "preconditions", Shape::Message(PRECONDITIONS)),
+    (3, "orphanDependents", Shape::Boolean),
+    (4, "propagationPolicy", Shape::Text),
+    (5, "dryRun", Shape::Texts),
+];
+const PRECONDITIONS: &[Field] = &[(1, "uid", Shape::Text), (2, "resourceVersion", Shape::Text)];
+
+/// Reads a body as the object that it would be in JSON.
+pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
+    let envelope = body.strip_prefix(MAGIC).ok_or(ProtobufError::Malformed)?;
+    let (mut type_, mut raw): (&[u8], &[u8]) = (&[], &[]);
+    let mut reader = Reader(envelope);
+    while let Some((number, content)) = reader.field()? {
+        match (number, content) {
+            (1, Content::Bytes(bytes)) => type_ = bytes,
+            (2, Content::Bytes(bytes)) => raw = bytes,
+            _ => {}
+        }
+    }
+    let type_ = message(type_, TYPE)?;
+    let fields = match (type_["apiVersion"].as_str(), type_["kind"].as_str()) {
+        (Some("v1"), Some("ConfigMap")) => CONFIG_MAP,
+        (Some("v1"), Some("Secret")) => SECRET,
+        (Some("v1"), Some("Namespace")) => NAMESPACE,
+        (Some("v1"), Some("ServiceAccount")) => SERVICE_ACCOUNT,
+        (_, Some("DeleteOptions")) => DELETE_OPTIONS,
+        _ => return Err(ProtobufError::Unsupported),
+    };
+    let mut object = message(raw, fields)?;
+    object["apiVersion"] = type_["apiVersion"].clone();
+    object["kind"] = type_["kind"].clone();
+    Ok(object)
+}
+
+/// Reads a message. Empty values are left out, as a Go client's JSON would.
+fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, ProtobufError> {
+    let mut object = Map::new();
+    let mut reader = Reader(bytes);
+    while let Some((number, content)) = reader.field()? {
+        let Some((_, name, shape)) = fields.iter().find(|(known, ..)| *known == number) else {
+            continue;
+        };
+        let add = |object: &mut Map<String, Value>, item: Value| {
+            let list = object.entry(*name).or_insert_with(|| json!([]));
+            if let Some(list) = list.as_array_mut() {
+                list.push(item);
+            }
+        };
+        match (*shape, content) {
+            (Shape::Text, Content::Bytes([])) => {}
+            (Shape::Text, Content::Bytes(bytes)) => {
+                object.insert((*name).into(), text(bytes)?.into());
+            }
+            (Shape::Integer, Content::Number(number)) => {
+                object.insert((*name).into(), number.cast_signed().into());
+            }
+            (Shape::Boolean, Content::Number(number)) => {
+                object.insert((*name).into(), (number != 0).into());
+            }
+            (Shape::TextMap | Shape::BytesMap, Content::Bytes(bytes)) => {
+                let (key, value) = entry(bytes, *shape)?;
+                let map = object.entry(*name).or_insert_with(|| json!({}));
+                map[key] = value;
+            }
+            (Shape::Message(fields), Content::Bytes(bytes)) => {
+                object.insert((*name).into(), message(bytes, fields)?);
+            }
+            (Shape::Messages(fields), Content::Bytes(bytes)) => {
+                add(&mut object, message(bytes, fields)?);
+            }
+            (Shape::Texts, Content::Bytes(bytes)) => add(&mut object, text(bytes)?.into()),
+            _ => return Err(ProtobufError::Malformed),
+        }
+    }
+    Ok(Value::Object(object))
+}
+
+/// Reads one entry of a map: a message of a key and a value.
+fn entry(bytes: &[u8], shape: Shape) -> Result<(String, Value), ProtobufError> {
+    let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
+    let mut reader = Reader(bytes);
+    while let Some((number, content)) = reader.field()? {
+        match (number, content) {
+            (1, Content::Bytes(bytes)) => key = bytes,
+            (2, Content::Bytes(bytes)) => value = bytes,
+            _ => return Err(ProtobufError::Malformed),
+        }
+    }
+    let value = match shape {
+        Shape::BytesMap => BASE64_STANDARD.encode(value),
+        _ => text(value)?,
+    };
+    Ok((text(key)?, value.into()))
+}
+
+fn text(bytes: &[u8]) -> Result<String, ProtobufError> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| ProtobufError::Malformed)
+}
+
+/// The content of a field, by its wire type.
+enum Content<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// The next field; none at the end.
+    fn field(&mut self) -> Result<Option<(u64, Content<'a>)>, ProtobufError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let key = self.number()?;
+        let content = match key & 7 {
+            0 => Content::Number(self.number()?),
+            1 => Content::Bytes(self.bytes(8)?),
+            2 => {
+                let length = self.number()?;
+                Content::Bytes(self.bytes(length)?)
+            }
+            5 => Content::Bytes(self.bytes(4)?),
+            _ => return Err(ProtobufError::Malformed),
+        };
+        Ok(Some((key >> 3, content)))
+    }
+
+    fn bytes(&mut self, length: u64) -> Result<&'a [u8], ProtobufError> {
+        let length = usize::try_from(length).map_err(|_| ProtobufError::Malformed)?;
+        let (bytes, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(ProtobufError::Malformed)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// A variable-length number.
+    fn number(&mut self) -> Result<u64, ProtobufError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first().ok_or(ProtobufError::Malformed)?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(ProtobufError::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        [
+            &[number << 3 | 2, u8::try_from(content.len()).unwrap()],
+            content,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn an_object_is_read() {
+        let type_ = [field(1, b"v1"), field(2, b"Secret")].concat();
+        let meta = [field(1, b"s"), field(2, b"")].concat();
+        let data = [field(1, b"k"), field(2, b"\xff\x00")].concat();
+        let raw = [
+            field(1, &meta),
+            field(2, &data),
+            field(3, b"Opaque"),
+            vec![5 << 3, 1],
+        ]
+        .concat();
+        let body = [MAGIC, &field(1, &type_), &field(2, &raw)].concat();
+        let expected = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+            "data": {"k": "/wA="}, "type": "Opaque", "immutable": true,
+        });
+        assert_eq!(decode(&body), Ok(expected));
+        assert_eq!(decode(b"{}"), Err(ProtobufError::Malformed));
+        let other = [field(1, b"v1"), field(2, b"Pod")].concat();
+        let body = [MAGIC, &field(1, &other)].concat();
+        assert_eq!(decode(&body), Err(ProtobufError::Unsupported));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let type_ = [field(1, b"v1"), field(2, b"ConfigMap")].concat();
+            let body = [MAGIC, &field(1, &type_), &field(2, &bytes)].concat();
+            let _ = decode(&body);
+            let _ = decode(&bytes);
+        }
+    }
+}
