@@ -38,8 +38,9 @@ pub enum AddressError {
 
 /// A connection to the driver that listens at `socket`. Must be called inside a Tokio runtime.
 ///
-/// The connection is made by the first call and made anew after the driver was restarted; while nobody listens, calls fail with
-/// `UNAVAILABLE`. Each call may take `timeout`. Clones share the connection.
+/// The connection is made by the first call and made anew after the driver was restarted; while
+/// nobody listens, calls fail with `UNAVAILABLE`. Each call may take `timeout`. Clones share the
+/// connection.
 pub fn channel(socket: &Path, timeout: Duration) -> Result<Channel, AddressError> {
     let path = || socket.to_owned();
     if socket.as_os_str().len() > MAX_SOCKET_PATH {

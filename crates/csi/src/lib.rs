@@ -1,6 +1,7 @@
 //! The Container Storage Interface (CSI) on the wire: messages, clients and servers.
 //!
-//! CSI is how an orchestrator asks a storage driver for volumes: gRPC over a unix socket, three services.
+//! CSI is how an orchestrator asks a storage driver for volumes: gRPC over a unix socket, three
+//! services.
 //!
 //! | service | client | server trait | asked for |
 //! |---|---|---|---|
@@ -8,8 +9,9 @@
 //! | Controller | [`ControllerClient`] | [`Controller`] | making and removing volumes, free space |
 //! | Node | [`NodeClient`] | [`Node`] | making a volume visible at a path of this node |
 //!
-//! The types are generated at build time from `proto/csi.proto`, which holds exactly the calls that Longshore implements. A
-//! driver built on it answers every other call of the specification with `UNIMPLEMENTED`.
+//! The types are generated at build time from `proto/csi.proto`, which holds exactly the calls that
+//! Longshore implements. A driver built on it answers every other call of the specification with
+//! `UNIMPLEMENTED`.
 //!
 //! [`channel`] is the connection to a driver's socket that the clients are made over.
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 /// What the driver is told when it is started. [`Config::check`] says whether it makes sense.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen: `unix:///path`, `unix://path` or a bare path. A missing leading slash is added.
+    /// Where to listen: `unix:///path`, `unix://path` or a bare path. A missing leading slash is
+    /// added.
     pub endpoint: String,
     /// The driver's name, the `provisioner` of its storage classes.
     pub driver_name: String,
@@ -21,7 +22,8 @@ pub struct Config {
 
 /// One pool, an element of the JSON array given as `--datadir`.
 ///
-/// The original driver also knows `snapshotPath` and `snapshotProvider`; they are accepted, and unused until this driver takes snapshots.
+/// The original driver also knows `snapshotPath` and `snapshotProvider`; they are accepted, and
+/// unused until this driver takes snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolConfig {
@@ -170,7 +172,10 @@ mod tests {
         }
     }
 
-    const ONE: &str = r#"[{"name":"legacy","path":"/csi-data-dir","snapshotPath":"/snap-dir","snapshotProvider":"reflink"}]"#;
+    const ONE: &str = r#"[{
+        "name": "legacy", "path": "/csi-data-dir",
+        "snapshotPath": "/snap-dir", "snapshotProvider": "reflink"
+    }]"#;
 
     #[test]
     fn the_endpoint_takes_three_forms() {

@@ -1,18 +1,20 @@
 //! Local storage: folders of a node's own disks as volumes, behind the Container Storage Interface.
 //!
-//! A **pool** is a folder on some file system. A **volume** is a folder in a pool, and publishing it is a bind mount. Volumes live on
-//! one node, which the driver says by the topology key [`TOPOLOGY_KEY`].
+//! A **pool** is a folder on some file system. A **volume** is a folder in a pool, and publishing
+//! it is a bind mount. Volumes live on one node, which the driver says by the topology key
+//! [`TOPOLOGY_KEY`].
 //!
 //! ```text
-//! <pool>/                          any folder; entries that are not volumes of this driver are left alone
+//! <pool>/                          any folder; what is no volume of this driver is left alone
 //! ├── pvc-2c0e…/                   a volume: its data, and nothing else
 //! └── .longshore/                  the driver's own; a volume's id never begins with a dot
 //!     ├── volumes/pvc-2c0e….json   what was promised when the volume was made
 //!     └── trash/                   removed volumes on their way out
 //! ```
 //!
-//! Every change is one rename or one folder made, and the promise is durable before the call is answered, so the driver may be
-//! killed at any instant: a repeated call finds either nothing or a finished volume.
+//! Every change is one rename or one folder made, and the promise is durable before the call is
+//! answered, so the driver may be killed at any instant: a repeated call finds either nothing or a
+//! finished volume.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -8,8 +8,8 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::pool::PoolError;
 
-/// Answers a call and logs it: the failed ones as warnings, the rest for debugging. Messages carry no secrets: those fields are never
-/// decoded.
+/// Answers a call and logs it: the failed ones as warnings, the rest for debugging. Messages carry
+/// no secrets: those fields are never decoded.
 pub(crate) async fn answer<Q: Debug, A: Debug>(
     method: &'static str,
     request: Request<Q>,

@@ -114,7 +114,8 @@ fn open_volume(pools: &[Pool], id: &VolumeId) -> Result<OwnedFd, Status> {
     )))
 }
 
-/// Whether the path leads to the very file that the descriptor refers to; false when it leads nowhere.
+/// Whether the path leads to the very file that the descriptor refers to; false when it leads
+/// nowhere.
 fn same_file(file: &OwnedFd, path: &Path) -> rustix::io::Result<bool> {
     let wanted = rustix::fs::fstat(file)?;
     match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {

@@ -25,7 +25,8 @@ pub struct Pool {
     shared: bool,
     /// The pool's folder. Volumes are opened relative to it and never through a symbolic link.
     folder: OwnedFd,
-    /// Held while volumes are made or taken out, so that two calls for one name see each other's result.
+    /// Held while volumes are made or taken out, so that two calls for one name see each other's
+    /// result.
     changes: Mutex<Changes>,
 }
 
@@ -112,7 +113,8 @@ pub enum PoolError {
     },
     /// The pool is too full.
     #[error(
-        "storage pool {pool} has {available_bytes} bytes available, volume {id} needs {required_bytes}"
+        "storage pool {pool} has {available_bytes} bytes available, \
+         volume {id} needs {required_bytes}"
     )]
     NoSpace {
         /// The pool.
@@ -142,7 +144,8 @@ fn failed<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(
 }
 
 impl Pool {
-    /// Opens a pool, makes its folders where they are missing (mode 0750) and removes what an earlier run left half removed.
+    /// Opens a pool, makes its folders where they are missing (mode 0750) and removes what an
+    /// earlier run left half removed.
     pub fn open(config: &PoolConfig) -> Result<Self, PoolError> {
         let path = &config.path;
         let builder = |mode| {
@@ -194,7 +197,8 @@ impl Pool {
         })
     }
 
-    /// Makes a volume, or finds the one made earlier under the same name. When it returns, the volume survives a power cut.
+    /// Makes a volume, or finds the one made earlier under the same name. When it returns, the
+    /// volume survives a power cut.
     pub fn create(&self, id: &VolumeId, sizes: SizeRange) -> Result<Promise, PoolError> {
         let _guard = self.changes.lock();
         if let Some(promise) = self.promise(id)? {
@@ -212,7 +216,8 @@ impl Pool {
         let promise = Promise {
             capacity_bytes: sizes.choose(),
         };
-        // A folder without a record is data that was made by another driver of this layout; it takes no new space.
+        // A folder without a record is data that was made by another driver of this layout; it
+        // takes no new space.
         if self.open_volume(id)?.is_none() {
             self.check_space(id, promise.capacity_bytes)?;
         }
@@ -226,7 +231,8 @@ impl Pool {
 
     /// Removes a volume with its data. A missing volume is a success.
     ///
-    /// The volume leaves its place in one step; what is interrupted after that is finished when the pool is opened next.
+    /// The volume leaves its place in one step; what is interrupted after that is finished when the
+    /// pool is opened next.
     pub fn delete(&self, id: &VolumeId) -> Result<(), PoolError> {
         let trashed = {
             let mut changes = self.changes.lock();
@@ -377,7 +383,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, PoolError> {
         .map_err(failed("list the folder", folder))
 }
 
-/// Removes an entry and everything below it; symbolic links are removed, never followed. Missing is a success.
+/// Removes an entry and everything below it; symbolic links are removed, never followed. Missing is
+/// a success.
 fn remove_tree(path: &Path) -> Result<(), PoolError> {
     let remove = || {
         let kind = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?.st_mode;

@@ -66,7 +66,8 @@ pub enum ServeError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// Serves the driver until `shutdown` completes, then answers the calls that are under way and removes the socket.
+/// Serves the driver until `shutdown` completes, then answers the calls that are under way and
+/// removes the socket.
 ///
 /// Listening begins when the pools are open, so a driver that accepts connections is ready.
 pub async fn serve(

@@ -5,8 +5,8 @@ use std::fmt;
 /// The longest id in bytes; the CSI specification's limit for names and ids.
 const MAX_LENGTH: usize = 128;
 
-/// The id of a volume, the same as the name it was created under. Always one visible path element: not empty, at most 128 bytes, no
-/// separator, no control character, no leading dot.
+/// The id of a volume, the same as the name it was created under. Always one visible path element:
+/// not empty, at most 128 bytes, no separator, no control character, no leading dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VolumeId(String);
 

@@ -1,6 +1,7 @@
 //! The driver over its socket, as an orchestrator uses it.
 //!
-//! Publishing mounts, so these tests run as root in a mount namespace of their own; where that is not permitted they say so and pass.
+//! Publishing mounts, so these tests run as root in a mount namespace of their own; where that is
+//! not permitted they say so and pass.
 #![expect(
     clippy::panic,
     clippy::print_stdout,
@@ -178,7 +179,8 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Status>) -> Code {
     result.unwrap_err().code()
 }
 
-/// Runs a test in a mount namespace of its own, on one thread so that the namespace holds for all of it.
+/// Runs a test in a mount namespace of its own, on one thread so that the namespace holds for all
+/// of it.
 fn in_private_namespace(test: impl Future<Output = ()>) {
     if let Err(error) = sys::namespace::enter() {
         println!("skipped: {error}");

@@ -1,7 +1,7 @@
 //! What a node does, one piece at a time: runs a command in a Pod's sandbox.
 //!
 //! ```text
-//! cargo run -p longshore-standalone --example node -- --user 107 --volume /tmp:/data sh -c 'id; ls /'
+//! cargo run -p longshore-standalone --example node -- --user 107 --volume /srv:/data ls /data
 //! ```
 //!
 //! It is also a program such as a node agent needs: it has the verbs `pod-init` and `csi`.
@@ -11,9 +11,11 @@
 )]
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use longshore_standalone::node::sandbox::{self, Sandbox, Spec, Started, Volume};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -47,14 +49,23 @@ fn run_command(arguments: Vec<String>) -> Result<ExitCode> {
                 mut stdout,
                 mut stderr,
             } = Sandbox::start(&program, &spec).await?;
-            let (mut our_stdout, mut our_stderr) = (tokio::io::stdout(), tokio::io::stderr());
             let (code, ..) = tokio::try_join!(
                 sandbox.wait(),
-                tokio::io::copy(&mut stdout, &mut our_stdout),
-                tokio::io::copy(&mut stderr, &mut our_stderr),
+                pass_on(&mut stdout, std::io::stdout()),
+                pass_on(&mut stderr, std::io::stderr()),
             )?;
             Ok(ExitCode::from(u8::try_from(code)?))
         })
+}
+
+async fn pass_on(from: &mut (impl AsyncRead + Unpin), mut to: impl Write) -> std::io::Result<()> {
+    let mut chunk = vec![0; 4096];
+    loop {
+        match from.read(&mut chunk).await? {
+            0 => return to.flush(),
+            length => to.write_all(&chunk[..length])?,
+        }
+    }
 }
 
 fn parse(arguments: Vec<String>, root: &std::path::Path) -> Result<Spec> {

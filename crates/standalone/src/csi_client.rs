@@ -1,7 +1,8 @@
 //! The orchestrator's side of CSI: connections to the drivers of the nodes.
 //!
-//! Each node has one driver, a child process of its agent, whose socket stands at a fixed place in the data folder. The volume
-//! provisioner talks to its Controller service and the node agent to its Node service.
+//! Each node has one driver, a child process of its agent, whose socket stands at a fixed place in
+//! the data folder. The volume provisioner talks to its Controller service and the node agent to
+//! its Node service.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! [`Recorder`] takes events without waiting; one [`EventWriter`] writes them as `v1` Events. A
 //! repeated event raises `count` and `lastTimestamp` of the one written before, as Kubernetes' own
-//! components do. [`expire`] removes those that nothing repeated for an hour.
+//! components do. Those that nothing repeated for an hour are removed.
 
 mod expiry;
 mod recorder;

@@ -1,4 +1,5 @@
-//! The node agent: what a kubelet is to a node of a cluster, with local processes instead of containers.
+//! The node agent: what a kubelet is to a node of a cluster, with local processes instead of
+//! containers.
 //!
 //! ```text
 //!  watch of Pods ──► pods: one task per Pod ──► pod: volumes, containers, status ──► sandbox: processes
@@ -7,9 +8,10 @@
 //!  registration: Node, CSINode, Lease
 //! ```
 //!
-//! The agent's own state is rebuilt from the API and from [the Pods' folders](folder) when it starts. Its processes and mounts do not
-//! outlive it: containers and driver hold a lifeline to it, and the mounts are in its mount namespace. So at its start nothing
-//! runs, and what ran before counts as lost and is started again by the Pod's restart policy.
+//! The agent's own state is rebuilt from the API and from [the Pods' folders](folder) when it
+//! starts. Its processes and mounts do not outlive it: containers and driver hold a lifeline to it,
+//! and the mounts are in its mount namespace. So at its start nothing runs, and what ran before
+//! counts as lost and is started again by the Pod's restart policy.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -57,7 +59,8 @@ use crate::events::Recorder;
 pub struct AgentConfig {
     /// The node's name.
     pub node_name: String,
-    /// Which of the machine's nodes it is, from 0; its Pods have addresses in `127.(64+ordinal).0.0/16`.
+    /// Which of the machine's nodes it is, from 0; its Pods have addresses in
+    /// `127.(64+ordinal).0.0/16`.
     pub ordinal: u8,
     /// The data folder that all nodes share; absolute.
     pub data_dir: PathBuf,
@@ -115,8 +118,8 @@ impl Agent {
         })
     }
 
-    /// Runs the node until `shutdown` completes. Then its Pods' processes and its driver are killed; the Pods' objects stay, and the next
-    /// agent of the node starts them again.
+    /// Runs the node until `shutdown` completes. Then its Pods' processes and its driver are
+    /// killed; the Pods' objects stay, and the next agent of the node starts them again.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let node = &self.node;
         let driver = driver::supervise(Arc::clone(node), self.config.clone(), self.driver_ready);

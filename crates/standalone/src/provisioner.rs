@@ -75,9 +75,9 @@ impl Provisioner {
         drivers: Drivers,
     ) -> Self {
         let unique = uuid::Uuid::new_v4();
-        let recorder = recorder.for_component(&format!("{}_{unique}", DRIVER_NAME), None);
+        let recorder = recorder.for_component(&format!("{DRIVER_NAME}_{unique}"), None);
         let started = jiff::Timestamp::now().as_millisecond();
-        let identity = format!("{started}-{}-{}", unique.as_fields().0, DRIVER_NAME);
+        let identity = format!("{started}-{}-{DRIVER_NAME}", unique.as_fields().0);
         let unsettled = Arc::default();
         Self {
             client,
@@ -130,19 +130,15 @@ impl Provisioner {
     }
 
     async fn reconcile_claim(&self, key: ObjectKey) -> Result<Next, ProvisionError> {
-        let unsettled = {
-            let unsettled = self.unsettled.lock();
-            unsettled
-                .values()
-                .find(|claim| ObjectKey::of(&***claim) == key)
-                .cloned()
-        };
+        let unsettled = self.unsettled_claim(&key);
+        let is_unsettled = unsettled.is_some();
         let Some(claim) = unsettled.or_else(|| self.caches.claims.get(&key)) else {
             return Ok(Next::OnChange);
         };
-        let class = self.caches.class(Some(claims::claim_class(&claim)));
-        let is_unsettled = self.unsettled.lock().contains_key(claims::uid(&*claim));
-        match plan::claim_step(&claim, class.as_deref(), is_unsettled) {
+        let Some(class) = self.caches.class(Some(claims::claim_class(&claim))) else {
+            return Ok(Next::OnChange);
+        };
+        match plan::claim_step(&claim, &class, is_unsettled) {
             ClaimStep::Nothing => {}
             ClaimStep::LeaveToPopulator => self.recorder.announce(
                 &*claim,
@@ -150,20 +146,27 @@ impl Provisioner {
                 "Provisioning",
                 "Assuming an external populator will provision the volume",
             ),
-            ClaimStep::ChooseNode => {
-                if let Some(class) = &class {
-                    self.choose_node(&claim, class).await?;
-                }
-            }
+            ClaimStep::ChooseNode => self.choose_node(&claim, &class).await?,
             ClaimStep::Provision { node } => {
-                if let Some(class) = &class
-                    && !self.volume_exists(&claim)
-                {
-                    self.provision(&claim, class, &node).await?;
+                if !self.volume_exists(&claim) {
+                    self.provision(&claim, &class, &node).await?;
+                }
+                self.unsettled.lock().remove(claims::uid(&*claim));
+                if is_unsettled {
+                    // There may be a new claim of the same name by now.
+                    return Ok(Next::After(Duration::ZERO));
                 }
             }
         }
         Ok(Next::OnChange)
+    }
+
+    fn unsettled_claim(&self, key: &ObjectKey) -> Option<Arc<PersistentVolumeClaim>> {
+        let unsettled = self.unsettled.lock();
+        let mut claims = unsettled.values();
+        claims
+            .find(|claim| ObjectKey::of(&***claim) == *key)
+            .cloned()
     }
 
     fn volume_exists(&self, claim: &PersistentVolumeClaim) -> bool {
@@ -215,7 +218,6 @@ impl Provisioner {
             Err(error) => return self.provision_failed(claim, class, error).await,
         };
         self.save(volume).await?;
-        self.unsettled.lock().remove(claims::uid(&**claim));
         let name = render::volume_name(claim);
         self.recorder.normal(
             &**claim,

@@ -240,31 +240,33 @@ fn head_and_body<'a>(
     behaviour: &Behaviour,
 ) -> (String, &'a [u8]) {
     let total = bytes.len();
-    let (mut head, body) = match range {
-        None => ("HTTP/1.1 200 OK\r\n".to_owned(), bytes),
+    let (status, body) = match range {
+        None => ("200 OK\r\n".to_owned(), bytes),
         Some((from, _)) if from >= total => {
-            let head = "HTTP/1.1 416 Range Not Satisfiable\r\n";
+            let status = "416 Range Not Satisfiable\r\n";
             (
-                format!("{head}Content-Range: bytes */{total}\r\n"),
+                format!("{status}Content-Range: bytes */{total}\r\n"),
                 &bytes[..0],
             )
         }
         Some((from, to)) => {
             let end = to.map_or(total, |to| total.min(to + 1));
-            let head = "HTTP/1.1 206 Partial Content\r\n";
-            let last = end - 1;
-            let head = format!("{head}Content-Range: bytes {from}-{last}/{total}\r\n");
-            (head, &bytes[from..end])
+            let range = format!("Content-Range: bytes {from}-{}/{total}\r\n", end - 1);
+            (format!("206 Partial Content\r\n{range}"), &bytes[from..end])
         }
     };
-    if !behaviour.without_length {
-        head += &format!("Content-Length: {}\r\n", body.len());
-    }
-    if !behaviour.without_ranges {
-        head.push_str("Accept-Ranges: bytes\r\n");
-    }
-    head.push_str("Content-Type: application/octet-stream\r\nConnection: close\r\n\r\n");
-    (head, body)
+    let length = if behaviour.without_length {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
+    };
+    let ranges = if behaviour.without_ranges {
+        ""
+    } else {
+        "Accept-Ranges: bytes\r\n"
+    };
+    let rest = "Content-Type: application/octet-stream\r\nConnection: close\r\n\r\n";
+    (format!("HTTP/1.1 {status}{length}{ranges}{rest}"), body)
 }
 
 fn send(

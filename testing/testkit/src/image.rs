@@ -40,6 +40,18 @@ pub fn pattern(path: &Path, size: u64) -> PathBuf {
     path.to_owned()
 }
 
+/// Makes a raw image of `size` bytes of text that compresses, but not to nothing.
+#[track_caller]
+pub fn text(path: &Path, size: u64) -> PathBuf {
+    let lines = (0_u64..).flat_map(|number| {
+        let word = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        format!("line {number} of a log: {word:x}\n").into_bytes()
+    });
+    let bytes: Vec<u8> = lines.take(usize::try_from(size).unwrap()).collect();
+    fs::write(path, bytes).unwrap();
+    path.to_owned()
+}
+
 /// Makes an ext4 file system of `mebibytes` with the contents of `folder`.
 #[track_caller]
 pub fn ext4(path: &Path, folder: &Path, mebibytes: u64) -> PathBuf {

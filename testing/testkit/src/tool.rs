@@ -2,8 +2,10 @@
 
 use std::{
     env,
+    io::Read,
     path::PathBuf,
     process::{Command, Stdio},
+    thread::{self, JoinHandle},
 };
 
 use crate::{LONG, wait_for};
@@ -42,13 +44,25 @@ pub fn finish(mut command: Command) -> Finished {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    wait_for(&format!("the end of {command:?}"), LONG, || child.try_wait().unwrap());
-    let output = child.wait_with_output().unwrap();
+    let stdout = read_all(child.stdout.take().unwrap());
+    let stderr = read_all(child.stderr.take().unwrap());
+    let status = wait_for(&format!("the end of {command:?}"), LONG * 2, || {
+        child.try_wait().unwrap()
+    });
     Finished {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: status.code(),
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
     }
+}
+
+/// Reads in a thread of its own, so that the writer never has to wait.
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        pipe.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    })
 }
 
 /// How a command ended.

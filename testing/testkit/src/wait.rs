@@ -26,6 +26,6 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -
             reason = "the one place where tests may pause"
         )]
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(200));
+        pause = (pause * 2).min(Duration::from_millis(100));
     }
 }

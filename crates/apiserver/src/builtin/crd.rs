@@ -199,6 +199,7 @@ mod tests {
     #[test]
     fn faults_have_the_path_in_the_definition() {
         let mut crd = crd();
+        default(&mut crd);
         crd["metadata"]["name"] = "x".into();
         crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
             json!({"type": "object", "properties": {"spec": {}}});

@@ -9,7 +9,11 @@ use crate::longshore;
 /// The bytes of a raw image.
 fn raw_bytes() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    fs::read(image::pattern(&folder.path().join("disk.img"), 16 * image::MIB)).unwrap()
+    fs::read(image::pattern(
+        &folder.path().join("disk.img"),
+        16 * image::MIB,
+    ))
+    .unwrap()
 }
 
 #[test]
@@ -19,7 +23,9 @@ fn a_killed_worker_is_started_again_and_the_import_succeeds() {
     let server = AwkwardServer::of(bytes.clone()).holding_after(half).start();
     let longshore = longshore();
     longshore.apply(&manifest::http("disk", &server.url("disk.img"), "64Mi"));
-    wait_for("the first half", LONG, || (server.sent() >= half).then_some(()));
+    wait_for("the first half", LONG, || {
+        (server.sent() >= half).then_some(())
+    });
     let workers = longshore.workers();
     assert!(!workers.is_empty(), "a worker must be there");
     for worker in workers {
@@ -27,13 +33,20 @@ fn a_killed_worker_is_started_again_and_the_import_succeeds() {
             worker.kill9();
         }
     }
-    longshore.kubectl().wait("dv disk", "{.status.restartCount}", "1");
+    longshore
+        .kubectl()
+        .wait("dv disk", "{.status.restartCount}", "1");
     server.release();
     longshore.wait_until_succeeded("disk");
-    let restarts = longshore.kubectl().field("dv disk", "{.status.restartCount}");
+    let restarts = longshore
+        .kubectl()
+        .field("dv disk", "{.status.restartCount}");
     assert_eq!(restarts.as_deref(), Some("1"));
     let disk = fs::read(longshore.disk("disk")).unwrap();
-    assert!(disk.starts_with(&bytes), "the disk has the bytes of the image");
+    assert!(
+        disk.starts_with(&bytes),
+        "the disk has the bytes of the image"
+    );
 }
 
 #[test]
@@ -46,14 +59,19 @@ fn an_import_goes_on_after_everything_was_killed() {
     longshore.wait_until_succeeded("finished");
     let finished = longshore.kubectl().json("dv finished");
     longshore.apply(&manifest::http("disk", &server.url("disk.img"), "64Mi"));
-    wait_for("the first half", LONG, || (server.sent() >= half).then_some(()));
+    wait_for("the first half", LONG, || {
+        (server.sent() >= half).then_some(())
+    });
 
     longshore.kill9();
     let longshore = longshore.start_again();
     server.release();
     longshore.wait_until_succeeded("disk");
     let disk = fs::read(longshore.disk("disk")).unwrap();
-    assert!(disk.starts_with(&bytes), "the disk has the bytes of the image");
+    assert!(
+        disk.starts_with(&bytes),
+        "the disk has the bytes of the image"
+    );
     let after = longshore.kubectl().json("dv finished");
     assert_eq!(after["metadata"]["uid"], finished["metadata"]["uid"]);
     assert_eq!(after["status"]["phase"], "Succeeded");
@@ -65,12 +83,16 @@ fn an_import_goes_on_after_everything_was_killed() {
 fn what_was_acknowledged_is_there_after_a_kill() {
     let mut longshore = longshore();
     for number in 0..10 {
-        longshore.run(&format!("create configmap acknowledged-{number}")).ok();
+        longshore
+            .run(&format!("create configmap acknowledged-{number}"))
+            .ok();
     }
     longshore.kill9();
     let longshore = longshore.start_again();
     for number in 0..10 {
-        longshore.run(&format!("get configmap acknowledged-{number}")).ok();
+        longshore
+            .run(&format!("get configmap acknowledged-{number}"))
+            .ok();
     }
 }
 

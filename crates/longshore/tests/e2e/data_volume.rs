@@ -15,13 +15,18 @@ use crate::{Site, longshore};
 fn condition(longshore: &Longshore, name: &str, kind: &str) -> [String; 3] {
     let object = longshore.kubectl().json(&format!("dv {name}"));
     let conditions = object["status"]["conditions"].as_array().unwrap();
-    let found = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap();
     ["status", "reason", "message"]
         .map(|field| found[field].as_str().unwrap_or_default().to_owned())
 }
 
 fn storage_request(claim: &Value) -> &str {
-    claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap()
+    claim["spec"]["resources"]["requests"]["storage"]
+        .as_str()
+        .unwrap()
 }
 
 #[test]
@@ -34,7 +39,11 @@ fn spec_storage_adds_room_for_the_file_system() {
     let disk = fs::metadata(longshore.disk("disk")).unwrap();
     assert_eq!(disk.len(), 1 << 30);
     assert_eq!(disk.mode() & 0o777, 0o660);
-    assert!(disk.blocks() * 512 < MIB, "a blank disk takes {} blocks", disk.blocks());
+    assert!(
+        disk.blocks() * 512 < MIB,
+        "a blank disk takes {} blocks",
+        disk.blocks()
+    );
     if rustix::process::getuid().is_root() {
         assert_eq!(disk.gid(), 107, "the group of virtual machines");
     }
@@ -45,13 +54,18 @@ fn spec_pvc_is_taken_word_for_word() {
     let site = Site::new();
     let raw = site.raw();
     let longshore = longshore();
-    let volume = manifest::http_pvc("disk", &site.web.url("disk.img"), "1Gi")
-        .replace("  pvc:", "  pvc:\n    storageClassName: longshore-local-immediate");
+    let volume = manifest::http_pvc("disk", &site.web.url("disk.img"), "1Gi").replace(
+        "  pvc:",
+        "  pvc:\n    storageClassName: longshore-local-immediate",
+    );
     longshore.apply(&volume);
     longshore.wait_until_succeeded("disk");
     let claim = longshore.kubectl().json("pvc disk");
     assert_eq!(storage_request(&claim), "1Gi");
-    assert_eq!(fs::metadata(longshore.disk("disk")).unwrap().len(), 966 * MIB);
+    assert_eq!(
+        fs::metadata(longshore.disk("disk")).unwrap().len(),
+        966 * MIB
+    );
     image::assert_same_disk(&longshore.disk("disk"), &raw);
 }
 
@@ -62,9 +76,16 @@ fn preallocation_allocates_the_whole_disk() {
     longshore.apply(&volume);
     longshore.wait_until_succeeded("disk");
     let disk = fs::metadata(longshore.disk("disk")).unwrap();
-    assert!(disk.blocks() * 512 >= 32 * MIB, "{} blocks are allocated", disk.blocks());
+    assert!(
+        disk.blocks() * 512 >= 32 * MIB,
+        "{} blocks are allocated",
+        disk.blocks()
+    );
     let done = r"{.metadata.annotations.cdi\.kubevirt\.io/storage\.preallocation}";
-    assert_eq!(longshore.kubectl().field("pvc disk", done).as_deref(), Some("true"));
+    assert_eq!(
+        longshore.kubectl().field("pvc disk", done).as_deref(),
+        Some("true")
+    );
 }
 
 #[test]
@@ -75,7 +96,10 @@ fn success_is_told_in_status_conditions_and_events() {
     site.import(&longshore, "disk", &image);
     longshore.wait_until_succeeded("disk");
 
-    assert_eq!(condition(&longshore, "disk", "Bound"), ["True", "Bound", "PVC disk Bound"]);
+    assert_eq!(
+        condition(&longshore, "disk", "Bound"),
+        ["True", "Bound", "PVC disk Bound"]
+    );
     let running = condition(&longshore, "disk", "Running");
     assert_eq!(running, ["False", "Completed", "Import Complete"]);
     assert_eq!(condition(&longshore, "disk", "Ready")[0], "True");
@@ -83,16 +107,35 @@ fn success_is_told_in_status_conditions_and_events() {
     assert_eq!(volume["status"]["progress"], "100.0%");
     assert_eq!(volume["status"]["claimName"], "disk");
     assert_eq!(volume["status"]["restartCount"], 0);
-    longshore.run("wait --for=condition=Ready --timeout=10s dv/disk").ok();
+    longshore
+        .run("wait --for=condition=Ready --timeout=10s dv/disk")
+        .ok();
 
-    let table = longshore.run("get dv disk").prints(&["NAME", "PHASE", "PROGRESS", "RESTARTS"]);
-    assert!(table.lines().nth(1).unwrap().starts_with("disk   Succeeded   100.0%     0"));
+    let table = longshore
+        .run("get dv disk")
+        .prints(&["NAME", "PHASE", "PROGRESS", "RESTARTS"]);
+    assert!(
+        table
+            .lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("disk   Succeeded   100.0%     0")
+    );
     wait_for("the last event", LONG, || {
         let described = longshore.run("describe dv disk").ok();
-        let events = ["ImportScheduled", "ImportInProgress", "Successfully imported into PVC disk"];
-        events.iter().all(|event| described.contains(event)).then_some(())
+        let events = [
+            "ImportScheduled",
+            "ImportInProgress",
+            "Successfully imported into PVC disk",
+        ];
+        events
+            .iter()
+            .all(|event| described.contains(event))
+            .then_some(())
     });
-    longshore.run("events --for dv/disk").prints(&["ImportSucceeded"]);
+    longshore
+        .run("events --for dv/disk")
+        .prints(&["ImportSucceeded"]);
 }
 
 #[test]
@@ -100,16 +143,27 @@ fn a_claim_is_owned_by_its_data_volume_and_nothing_else_stays() {
     let longshore = longshore();
     longshore.apply(&manifest::blank("disk", "16Mi"));
     longshore.wait_until_succeeded("disk");
-    let uid = longshore.kubectl().field("dv disk", "{.metadata.uid}").unwrap();
+    let uid = longshore
+        .kubectl()
+        .field("dv disk", "{.metadata.uid}")
+        .unwrap();
     let claim = longshore.kubectl().json("pvc disk");
     let owner = &claim["metadata"]["ownerReferences"][0];
     assert_eq!(owner["kind"], "DataVolume");
     assert_eq!(owner["uid"], uid);
     assert_eq!(owner["controller"], true);
-    assert_eq!(claim["metadata"]["labels"]["app"], "containerized-data-importer");
-    assert_eq!(claim["metadata"]["annotations"]["cdi.kubevirt.io/createdForDataVolume"], uid);
+    assert_eq!(
+        claim["metadata"]["labels"]["app"],
+        "containerized-data-importer"
+    );
+    assert_eq!(
+        claim["metadata"]["annotations"]["cdi.kubevirt.io/createdForDataVolume"],
+        uid
+    );
     wait_for("the worker, its claim and its source to go", LONG, || {
-        let left = longshore.run("get pods,pvc,volumeimportsources -o name").ok();
+        let left = longshore
+            .run("get pods,pvc,volumeimportsources -o name")
+            .ok();
         (left.trim() == "persistentvolumeclaim/disk").then_some(())
     });
     assert_eq!(longshore.volumes().len(), 1);
@@ -132,11 +186,17 @@ fn progress_is_shown_while_an_import_runs() {
         let part: f64 = progress.strip_suffix('%')?.parse().ok()?;
         (part > 20.0).then_some(part)
     });
-    assert!(progress < 80.0, "half of the bytes have come, not {progress} %");
+    assert!(
+        progress < 80.0,
+        "half of the bytes have come, not {progress} %"
+    );
     longshore.wait_until_phase("disk", "ImportInProgress");
     let running = condition(&longshore, "disk", "Running");
     assert_eq!(running, ["True", "Pod is running", ""]);
-    assert_eq!(condition(&longshore, "disk", "Ready")[..2], ["False", "TransferRunning"]);
+    assert_eq!(
+        condition(&longshore, "disk", "Ready")[..2],
+        ["False", "TransferRunning"]
+    );
     server.release();
     longshore.wait_until_succeeded("disk");
     watch.wait_for_line(&["disk", "ImportInProgress"]);
@@ -149,14 +209,29 @@ fn a_data_volume_waits_for_its_first_consumer() {
     let site = Site::new();
     let raw = site.raw();
     let longshore = longshore();
-    longshore.apply(&manifest::http_pvc("disk", &site.web.url("disk.img"), "64Mi"));
+    longshore.apply(&manifest::http_pvc(
+        "disk",
+        &site.web.url("disk.img"),
+        "64Mi",
+    ));
     longshore.wait_until_phase("disk", "PendingPopulation");
-    longshore.run("get pvc disk").prints(&["Pending", "longshore-local"]);
-    assert!(site.web.log().is_empty(), "nothing may be fetched before somebody needs it");
+    longshore
+        .run("get pvc disk")
+        .prints(&["Pending", "longshore-local"]);
+    assert!(
+        site.web.log().is_empty(),
+        "nothing may be fetched before somebody needs it"
+    );
 
-    longshore.apply(&manifest::consumer("machine", "disk", "stat -c %s /disk/disk.img"));
+    longshore.apply(&manifest::consumer(
+        "machine",
+        "disk",
+        "stat -c %s /disk/disk.img",
+    ));
     longshore.wait_until_succeeded("disk");
-    longshore.kubectl().wait("pod machine", "{.status.phase}", "Succeeded");
+    longshore
+        .kubectl()
+        .wait("pod machine", "{.status.phase}", "Succeeded");
     let size = fs::metadata(longshore.disk("disk")).unwrap().len();
     assert_eq!(longshore.run("logs machine").ok().trim(), size.to_string());
     image::assert_same_disk(&longshore.disk("disk"), &raw);
@@ -167,10 +242,12 @@ fn an_annotation_makes_a_data_volume_wait_for_nobody() {
     let site = Site::new();
     site.raw();
     let longshore = longshore();
-    longshore.apply(&manifest::http_pvc("disk", &site.web.url("disk.img"), "64Mi").replace(
-        "metadata:",
-        "metadata:\n  annotations: {cdi.kubevirt.io/storage.bind.immediate.requested: \"\"}",
-    ));
+    longshore.apply(
+        &manifest::http_pvc("disk", &site.web.url("disk.img"), "64Mi").replace(
+            "metadata:",
+            "metadata:\n  annotations: {cdi.kubevirt.io/storage.bind.immediate.requested: \"\"}",
+        ),
+    );
     longshore.wait_until_succeeded("disk");
 }
 
@@ -184,9 +261,14 @@ fn a_claim_of_the_same_name_is_left_alone() {
     longshore.apply(&manifest::blank("disk", "16Mi"));
     wait_for("an event", LONG, || {
         let events = longshore.run("events --for dv/disk").stdout;
-        events.contains("already exists and is not managed by DataVolume").then_some(())
+        events
+            .contains("already exists and is not managed by DataVolume")
+            .then_some(())
     });
-    assert_eq!(storage_request(&longshore.kubectl().json("pvc disk")), "8Mi");
+    assert_eq!(
+        storage_request(&longshore.kubectl().json("pvc disk")),
+        "8Mi"
+    );
 }
 
 #[test]
@@ -194,15 +276,19 @@ fn the_older_version_of_the_api_is_accepted() {
     let longshore = longshore();
     longshore.apply(&manifest::blank("disk", "16Mi").replace("v1beta1", "v1alpha1"));
     longshore.wait_until_succeeded("disk");
-    longshore.run("get datavolumes.v1alpha1.cdi.kubevirt.io disk").prints(&["Succeeded"]);
+    longshore
+        .run("get datavolumes.v1alpha1.cdi.kubevirt.io disk")
+        .prints(&["Succeeded"]);
 }
 
 #[test]
 fn many_blank_disks_are_made_at_once() {
     let longshore = longshore();
     let names: Vec<String> = (0..20).map(|number| format!("disk-{number}")).collect();
-    let manifests: Vec<String> =
-        names.iter().map(|name| manifest::blank(name, "16Mi")).collect();
+    let manifests: Vec<String> = names
+        .iter()
+        .map(|name| manifest::blank(name, "16Mi"))
+        .collect();
     longshore.apply(&manifests.join("---\n"));
     for name in &names {
         longshore.wait_until_succeeded(name);

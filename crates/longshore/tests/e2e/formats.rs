@@ -47,7 +47,10 @@ fn qcow2_of_every_kind_becomes_the_same_bytes() {
         ("zstd", "-c -o compression_type=zstd"),
         ("clusters-512", "-o cluster_size=512"),
         ("clusters-4k-zlib", "-c -o cluster_size=4k"),
-        ("clusters-2m-zstd", "-c -o cluster_size=2M,compression_type=zstd"),
+        (
+            "clusters-2m-zstd",
+            "-c -o cluster_size=2M,compression_type=zstd",
+        ),
         ("lazy-refcounts", "-o lazy_refcounts=on"),
         ("preallocated", "-o preallocation=metadata"),
     ];
@@ -68,7 +71,12 @@ fn qcow2_of_every_kind_becomes_the_same_bytes() {
 fn zero_clusters_and_discarded_ones_read_as_zeros() {
     let site = Site::new();
     let image = image::qcow2(&site.raw(), &site.path("disk.qcow2"), "");
-    let commands = ["write -z 1M 3M", "discard 8M 2M", "write -P 7 16777000 1000", "write -z 0 64k"];
+    let commands = [
+        "write -z 1M 3M",
+        "discard 8M 2M",
+        "write -P 7 16777000 1000",
+        "write -z 0 64k",
+    ];
     image::qemu_io(&image, "qcow2", &commands);
     let longshore = longshore();
     site.import(&longshore, "disk", &image);
@@ -80,7 +88,12 @@ fn zero_clusters_and_discarded_ones_read_as_zeros() {
 fn the_active_disk_of_an_image_with_snapshots_is_imported() {
     let site = Site::new();
     let image = image::qcow2(&site.raw(), &site.path("disk.qcow2"), "");
-    image::qemu_img(["snapshot".as_ref(), "-c".as_ref(), "before".as_ref(), image.as_os_str()]);
+    image::qemu_img([
+        "snapshot".as_ref(),
+        "-c".as_ref(),
+        "before".as_ref(),
+        image.as_os_str(),
+    ]);
     image::qemu_io(&image, "qcow2", &["write -P 9 2M 5M"]);
     let longshore = longshore();
     site.import(&longshore, "disk", &image);

@@ -7,9 +7,9 @@ use std::{
 };
 
 use testkit::{
-    Longshore,
+    LONG, Longshore,
     image::{self, MIB},
-    manifest,
+    manifest, wait_for,
 };
 
 use crate::{Site, longshore};
@@ -27,11 +27,19 @@ fn is_refused(make: impl FnOnce(&Site) -> PathBuf, message: &str) {
 #[track_caller]
 fn shows_why(longshore: &Longshore, message: &str) {
     longshore.wait_until_failing("disk", message);
-    longshore.run("describe dv disk").prints(&[message, "Error"]);
-    let phase = longshore.kubectl().field("dv disk", "{.status.phase}").unwrap();
+    longshore
+        .run("describe dv disk")
+        .prints(&[message, "Error"]);
+    let phase = longshore
+        .kubectl()
+        .field("dv disk", "{.status.phase}")
+        .unwrap();
     assert_ne!(phase, "Succeeded");
     longshore.run("delete dv disk --timeout=60s").ok();
-    assert!(longshore.run("get pvc,pv,pods -o name").ok().is_empty());
+    wait_for("all that was made for it to go", LONG, || {
+        let left = longshore.run("get pvc,pv,pods -o name").ok();
+        left.is_empty().then_some(())
+    });
 }
 
 /// A qcow2 image with this 32-bit number at `offset` of its header.
@@ -51,7 +59,10 @@ fn qcow2_of_size(site: &Site, size: &str) -> PathBuf {
 
 #[test]
 fn an_l1_table_of_2_to_the_31_entries_is_refused() {
-    is_refused(|site| with_header_field(site, 36, 1 << 31), "L1 size too big");
+    is_refused(
+        |site| with_header_field(site, 36, 1 << 31),
+        "L1 size too big",
+    );
 }
 
 #[test]
@@ -60,7 +71,9 @@ fn a_qcow2_with_a_backing_file_is_refused() {
         let raw = site.raw();
         let image = site.path("disk.qcow2");
         let (raw, target) = (raw.to_str().unwrap(), image.to_str().unwrap());
-        let arguments = ["create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", target];
+        let arguments = [
+            "create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", target,
+        ];
         image::qemu_img(arguments);
         image
     };
@@ -82,7 +95,10 @@ fn a_qcow2_with_an_external_data_file_is_refused() {
 
 #[test]
 fn a_qcow2_of_an_unknown_version_is_refused() {
-    is_refused(|site| with_header_field(site, 4, 9), "qcow2 version 9 is unknown");
+    is_refused(
+        |site| with_header_field(site, 4, 9),
+        "qcow2 version 9 is unknown",
+    );
 }
 
 #[test]
@@ -99,10 +115,12 @@ fn a_truncated_qcow2_is_refused() {
 #[test]
 fn a_corrupt_cluster_is_refused() {
     let make = |site: &Site| {
-        let image = image::qcow2(&site.raw(), &site.path("disk.qcow2"), "-c");
+        let text = image::text(&site.path("text.img"), 16 * MIB);
+        let image = image::qcow2(&text, &site.path("disk.qcow2"), "-c");
         let file = File::options().write(true).open(&image).unwrap();
         let length = file.metadata().unwrap().len();
-        file.write_all_at(&[0xFF; 64 << 10], length / 2).unwrap();
+        file.write_all_at(&[0xFF; 64 << 10], length / 4 * 3)
+            .unwrap();
         image
     };
     is_refused(make, "the qcow2 image is damaged");
@@ -147,14 +165,17 @@ fn a_raw_image_larger_than_the_volume_is_refused() {
 
 #[test]
 fn a_qcow2_larger_than_the_volume_is_refused() {
-    is_refused(|site| qcow2_of_size(site, "1T"), "DataVolume too small to contain image");
+    is_refused(
+        |site| qcow2_of_size(site, "1T"),
+        "DataVolume too small to contain image",
+    );
 }
 
 #[test]
 fn a_gzip_that_unpacks_to_more_than_the_volume_is_refused() {
     let make = |site: &Site| {
         let raw = site.path("large.img");
-        File::create(&raw).unwrap().set_len(200 * MIB).unwrap();
+        File::create(&raw).unwrap().set_len(80 * MIB).unwrap();
         image::gzip(&raw)
     };
     is_refused(make, "DataVolume too small to contain image");

@@ -23,7 +23,11 @@ impl Images {
         let folder = tempfile::tempdir().unwrap();
         let raw = image::pattern(&folder.path().join("disk.img"), 12 * MIB);
         let qcow2 = image::qcow2(&raw, &folder.path().join("disk.qcow2"), "-c");
-        Self { _folder: folder, raw, qcow2 }
+        Self {
+            _folder: folder,
+            raw,
+            qcow2,
+        }
     }
 
     /// Imports both from servers of this kind, and compares.
@@ -51,7 +55,11 @@ fn fails_by(server: AwkwardServer, message: &str) -> Longshore {
     longshore.wait_until_failing("disk", message);
     longshore.run("describe dv disk").prints(&[message]);
     let phase = longshore.kubectl().field("dv disk", "{.status.phase}");
-    assert_eq!(phase.as_deref(), Some("ImportInProgress"), "it is tried again");
+    assert_eq!(
+        phase.as_deref(),
+        Some("ImportInProgress"),
+        "it is tried again"
+    );
     longshore
 }
 
@@ -63,7 +71,11 @@ fn some_bytes() -> Vec<u8> {
 fn not_found_is_told_with_its_code() {
     let site = Site::new();
     let longshore = longshore();
-    longshore.apply(&manifest::http("disk", &site.web.url("missing.img"), "64Mi"));
+    longshore.apply(&manifest::http(
+        "disk",
+        &site.web.url("missing.img"),
+        "64Mi",
+    ));
     let message = "expected status code 200, got 404. Status: 404 Not Found";
     longshore.wait_until_failing("disk", message);
     longshore.run("describe dv disk").prints(&[message]);
@@ -72,13 +84,19 @@ fn not_found_is_told_with_its_code() {
 #[test]
 fn forbidden_is_told_with_its_code() {
     let server = AwkwardServer::of(some_bytes()).answering(403);
-    fails_by(server, "expected status code 200, got 403. Status: 403 Forbidden");
+    fails_by(
+        server,
+        "expected status code 200, got 403. Status: 403 Forbidden",
+    );
 }
 
 #[test]
 fn a_failing_server_is_told_with_its_code() {
     let server = AwkwardServer::of(some_bytes()).answering(500);
-    fails_by(server, "expected status code 200, got 500. Status: 500 Internal Server Error");
+    fails_by(
+        server,
+        "expected status code 200, got 500. Status: 500 Internal Server Error",
+    );
 }
 
 #[test]
@@ -95,13 +113,19 @@ fn a_refused_connection_is_told() {
 #[test]
 fn a_host_without_an_address_is_told() {
     let longshore = longshore();
-    longshore.apply(&manifest::http("disk", "http://no-such-host.invalid/disk.img", "64Mi"));
+    longshore.apply(&manifest::http(
+        "disk",
+        "http://no-such-host.invalid/disk.img",
+        "64Mi",
+    ));
     longshore.wait_until_failing("disk", "Unable to connect to http data source");
 }
 
 #[test]
 fn a_connection_that_always_breaks_at_one_point_is_told() {
-    let server = AwkwardServer::of(some_bytes()).without_ranges().cutting_after(3 << 20);
+    let server = AwkwardServer::of(some_bytes())
+        .without_ranges()
+        .cutting_after(3 << 20);
     fails_by(server, "broke off");
 }
 
@@ -134,7 +158,9 @@ fn a_server_that_is_unavailable_at_first_is_enough() {
 fn redirects_are_followed() {
     let images = Images::new();
     let target = AwkwardServer::of(fs::read(&images.raw).unwrap()).start();
-    let server = AwkwardServer::default().redirecting_to(&target.url("disk.img")).start();
+    let server = AwkwardServer::default()
+        .redirecting_to(&target.url("disk.img"))
+        .start();
     let longshore = longshore();
     longshore.apply(&manifest::http("disk", &server.url("disk.img"), "64Mi"));
     longshore.wait_until_succeeded("disk");

@@ -198,6 +198,14 @@ impl Graph {
             .collect()
     }
 
+    /// The objects with an owner that no watch has shown.
+    pub(super) fn with_unknown_owners(&self) -> Vec<Uid> {
+        let uids = self.objects.keys();
+        uids.filter(|uid| !self.unknown_owners(uid).is_empty())
+            .cloned()
+            .collect()
+    }
+
     /// The owners of an object that must be looked up before a step can be decided.
     pub(super) fn unknown_owners(&self, uid: &Uid) -> Vec<OwnerReference> {
         let Some(object) = self.objects.get(uid).filter(|object| !object.deleting) else {

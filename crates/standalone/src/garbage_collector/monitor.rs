@@ -49,7 +49,11 @@ impl Monitors {
             let wanted = served.borrow_and_update().clone();
             self.adjust(&wanted, &mut running, &mut watches);
             let complete = !wanted.is_empty() && pending.borrow_and_update().is_empty();
-            self.complete.send_replace(complete);
+            if self.complete.send_replace(complete) != complete && complete {
+                // Owners of a kind that was not served may be found now, or found to be gone.
+                let unsure = self.collection.graph.lock().with_unknown_owners();
+                self.collection.look_at(unsure);
+            }
             tokio::select! {
                 Ok(()) = served.changed() => {}
                 Ok(()) = pending.changed() => {}

@@ -1,4 +1,5 @@
-//! Addresses of Pods: each has one of its own on the loopback network, so that two Pods can listen on the same port.
+//! Addresses of Pods: each has one of its own on the loopback network, so that two Pods can listen
+//! on the same port.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -35,7 +36,8 @@ pub(super) struct Address {
 }
 
 impl Addresses {
-    /// The network of one node. Where in it to begin follows from the data folder: two instances on one machine rarely meet.
+    /// The network of one node. Where in it to begin follows from the data folder: two instances on
+    /// one machine rarely meet.
     pub(super) fn new(ordinal: u8, data_dir: &Path) -> Self {
         let mut hasher = DefaultHasher::new();
         data_dir.hash(&mut hasher);
@@ -55,7 +57,8 @@ impl Addresses {
         format!("127.{}.0.0/16", self.network)
     }
 
-    /// The address that a Pod had before, if it is still free, or else a new one; `None` when all are taken.
+    /// The address that a Pod had before, if it is still free, or else a new one; `None` when all
+    /// are taken.
     pub(super) fn claim(self: &Arc<Self>, former: Option<&str>) -> Option<Address> {
         let mut state = self.state.lock();
         let former = former.and_then(|text| self.host(text));

@@ -19,7 +19,8 @@ impl Backoff {
         Self::new(Duration::from_secs(1), Duration::from_mins(5))
     }
 
-    /// For something that is missing and may appear at any time: a quarter of a second to ten seconds.
+    /// For something that is missing and may appear at any time: a quarter of a second to ten
+    /// seconds.
     pub(super) fn missing() -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(10))
     }

@@ -43,7 +43,8 @@ struct Running {
 }
 
 impl PodTask {
-    /// Runs a container until it has ended for good: its policy wants no restart, or the Pod is stopping.
+    /// Runs a container until it has ended for good: its policy wants no restart, or the Pod is
+    /// stopping.
     pub(super) async fn run_container(&self, place: Place, policy: RestartPolicy) {
         let mut restarts = Backoff::restarts();
         let mut missing = Backoff::missing();
@@ -75,7 +76,8 @@ impl PodTask {
         }
     }
 
-    /// Which start of the container comes first; `None` when it has ended for good under an earlier agent.
+    /// Which start of the container comes first; `None` when it has ended for good under an earlier
+    /// agent.
     fn first_attempt(&self, place: Place, policy: RestartPolicy) -> Option<i32> {
         let record = self.record.borrow();
         let status = record.container(place)?;
@@ -115,7 +117,7 @@ impl PodTask {
             .map_err(not_started)?;
         let running = self.capture(container, started, attempt)?;
         self.update(place, |status| {
-            record::run(status, running.id.clone(), attempt)
+            record::run(status, running.id.clone(), attempt);
         });
         say("Started", format!("Started container {}", container.name));
         Ok(running)
@@ -195,7 +197,8 @@ impl PodTask {
         }
     }
 
-    /// The termination message: what the container wrote to its file, or the end of its log where the Pod wants that.
+    /// The termination message: what the container wrote to its file, or the end of its log where
+    /// the Pod wants that.
     fn last_word(&self, container: &Container, log: &Path, exit_code: i32) -> Option<String> {
         let left = read_message(&self.folder.termination_log(&container.name)).unwrap_or_default();
         if !left.is_empty() {
@@ -215,7 +218,7 @@ impl PodTask {
     fn hold_back(&self, place: Place, problem: &Problem) {
         let pod = self.pod();
         self.update(place, |status| {
-            record::wait(status, problem.reason, &problem.message)
+            record::wait(status, problem.reason, &problem.message);
         });
         self.node
             .recorder

@@ -16,7 +16,8 @@ use super::context::Context;
 use super::{AgentConfig, registration};
 use crate::csi_client::{DRIVER_NAME, driver_socket, node_folder};
 
-/// How often a driver that is starting is asked whether it is ready. Nothing announces a socket that another process makes.
+/// How often a driver that is starting is asked whether it is ready. Nothing announces a socket
+/// that another process makes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long a driver may take to be ready.

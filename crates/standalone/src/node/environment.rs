@@ -155,7 +155,8 @@ fn keyed(pod: &Pod, path: &str) -> Option<String> {
     )
 }
 
-/// Replaces `$(NAME)` by the variable's value; `$$` stands for one `$`, and an unknown name stays as it is.
+/// Replaces `$(NAME)` by the variable's value; `$$` stands for one `$`, and an unknown name stays
+/// as it is.
 pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,8 +1,10 @@
 //! What containers say: captured to files, read back, followed.
 //!
-//! Each start of a container has one file, `<restart>.log`, of lines `<time> <stream> <tag> <text>`: the time as in RFC 3339 with nanoseconds,
-//! `stdout` or `stderr`, and `F` for a full line or `P` for a part of one whose rest follows. When a file has grown to
-//! [`MAX_FILE`] it becomes `<restart>.log.1`, replacing the one before, so a container that talks without end keeps its latest words.
+//! Each start of a container has one file, `<restart>.log`, of lines `<time> <stream> <tag>
+//! <text>`: the time as in RFC 3339 with nanoseconds, `stdout` or `stderr`, and `F` for a full line
+//! or `P` for a part of one whose rest follows. When a file has grown to [`MAX_FILE`] it becomes
+//! `<restart>.log.1`, replacing the one before, so a container that talks without end keeps its
+//! latest words.
 
 mod capture;
 mod line;
@@ -26,11 +28,13 @@ pub use subresource::PodLogs;
 /// The size at which a file is put aside, in bytes.
 const MAX_FILE: u64 = 8 << 20;
 
-/// The logs of the machine's Pods. Clones share it: the agents write, the API server's `pods/log` reads.
+/// The logs of the machine's Pods. Clones share it: the agents write, the API server's `pods/log`
+/// reads.
 #[derive(Clone, Debug)]
 pub struct Logs {
     data_dir: PathBuf,
-    /// The files that are being written; the value changes with each write, and ends with the writer.
+    /// The files that are being written; the value changes with each write, and ends with the
+    /// writer.
     live: Arc<Mutex<HashMap<PathBuf, watch::Receiver<()>>>>,
 }
 

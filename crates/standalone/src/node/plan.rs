@@ -36,7 +36,8 @@ impl Problem {
     }
 }
 
-/// Describes the sandbox of a container. `volumes` are the machine's folders of the Pod's volumes, by name.
+/// Describes the sandbox of a container. `volumes` are the machine's folders of the Pod's volumes,
+/// by name.
 pub(super) fn sandbox(
     pod: &Pod,
     container: &Container,
@@ -159,8 +160,9 @@ struct User {
 }
 
 impl User {
-    /// The container's settings over the Pod's. Without a group, the user's files belong to the Pod's `fsGroup`, or else to a
-    /// group of the user's own number: the machine's root group is nobody's default.
+    /// The container's settings over the Pod's. Without a group, the user's files belong to the
+    /// Pod's `fsGroup`, or else to a group of the user's own number: the machine's root group is
+    /// nobody's default.
     fn of(pod: &Pod, container: &Container) -> Result<Self, Problem> {
         let shared = pod
             .spec

@@ -6,8 +6,8 @@
 //!             removed ◄─ folder removed ◄─ deletion asked for, or object gone ◄─ volumes taken away
 //! ```
 //!
-//! The task is written top-down as that line. A deletion at any point stops what runs and goes on to the end. The status is written
-//! beside it, whenever the record of the Pod changes.
+//! The task is written top-down as that line. A deletion at any point stops what runs and goes on
+//! to the end. The status is written beside it, whenever the record of the Pod changes.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -87,7 +87,8 @@ impl Pods {
         }
     }
 
-    /// What was not listed is gone. The first time, that includes what an earlier agent left behind.
+    /// What was not listed is gone. The first time, that includes what an earlier agent left
+    /// behind.
     fn complete_listing(&mut self) {
         for uid in self.known.keys().filter(|uid| !self.listed.contains(*uid)) {
             self.lose(uid);

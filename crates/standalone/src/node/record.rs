@@ -62,7 +62,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Takes up a Pod: a new one, or one that an earlier agent ran. What ran then was lost with that agent.
+    /// Takes up a Pod: a new one, or one that an earlier agent ran. What ran then was lost with
+    /// that agent.
     pub(super) fn take_up(pod: &Pod, address: String) -> Self {
         let now = Time(Timestamp::now());
         let status = pod.status.clone().unwrap_or_default();

@@ -144,10 +144,10 @@ fn node_status(version: &str) -> Value {
         "capacity": capacity,
         "allocatable": capacity,
         "conditions": [
-            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "the node has sufficient memory"),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "the node has no disk pressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID", "the node has sufficient process ids"),
-            condition("Ready", "True", "KubeletReady", "the node agent runs pods as local processes"),
+            condition("MemoryPressure", false, "KubeletHasSufficientMemory", "sufficient memory"),
+            condition("DiskPressure", false, "KubeletHasNoDiskPressure", "no disk pressure"),
+            condition("PIDPressure", false, "KubeletHasSufficientPID", "sufficient process ids"),
+            condition("Ready", true, "KubeletReady", "pods run as local processes"),
         ],
         "nodeInfo": {
             "architecture": architecture(),
@@ -164,7 +164,8 @@ fn node_status(version: &str) -> Value {
     })
 }
 
-fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
+    let status = if holds { "True" } else { "False" };
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now());
     json!({
         "type": kind, "status": status, "reason": reason, "message": message,

@@ -1,7 +1,7 @@
 //! The sandbox: a container as a process that sees only what it needs.
 //!
-//! No image is unpacked. A container sees the machine's own programs and libraries, read-only, and of the machine's data nothing
-//! but its volumes.
+//! No image is unpacked. A container sees the machine's own programs and libraries, read-only, and
+//! of the machine's data nothing but its volumes.
 //!
 //! ```text
 //! agent ──socket──► pod-init ──fork──► init: process 1 of new       ──fork──► the container's
@@ -10,9 +10,11 @@
 //!                     status on           the root, reaps, listens
 //! ```
 //!
-//! The socket is `pod-init`'s standard input. One line of JSON, a [`Spec`], goes in; one line, a [`Reply`], comes out when the program
-//! runs or could not be started. After that each byte [`TERMINATE`] asks the program to end. The end of the socket is the end of the
-//! container: process 1 exits, and the kernel kills what is left. So a container never outlives its agent, however that dies.
+//! The socket is `pod-init`'s standard input. One line of JSON, a [`Spec`], goes in; one line, a
+//! [`Reply`], comes out when the program runs or could not be started. After that each byte
+//! [`TERMINATE`] asks the program to end. The end of the socket is the end of the container:
+//! process 1 exits, and the kernel kills what is left. So a container never outlives its agent,
+//! however that dies.
 //!
 //! `pod-init` must be started with a single thread; [`pod_init`] is the whole of that verb.
 
@@ -44,7 +46,8 @@ const MAX_LINE: u64 = 8 << 20;
 pub struct Spec {
     /// The host name that the container sees.
     pub host_name: String,
-    /// An empty folder of the machine over which the container's root is built, in its own mount namespace.
+    /// An empty folder of the machine over which the container's root is built, in its own mount
+    /// namespace.
     pub root: PathBuf,
     /// The program, searched in the container's `PATH`, and its arguments.
     pub command: Vec<String>,
@@ -58,8 +61,8 @@ pub struct Spec {
     pub group: u32,
     /// Supplementary group ids.
     pub groups: Vec<u32>,
-    /// Whether a program that runs as root keeps the usual rights of a container's root over files and its own processes. Other
-    /// users have none.
+    /// Whether a program that runs as root keeps the usual rights of a container's root over files
+    /// and its own processes. Other users have none.
     pub root_capabilities: bool,
     /// Folders and files of the machine that the container sees.
     pub volumes: Vec<Volume>,

@@ -87,7 +87,8 @@ pub(super) struct Volumes<'a> {
 }
 
 impl Volumes<'_> {
-    /// Makes all volumes of a Pod visible and returns their folders by name. Repeating it changes nothing.
+    /// Makes all volumes of a Pod visible and returns their folders by name. Repeating it changes
+    /// nothing.
     pub(super) async fn publish(&self, pod: &Pod) -> Result<HashMap<String, PathBuf>, VolumeError> {
         let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
         let mut paths = HashMap::new();
@@ -202,7 +203,8 @@ impl Volumes<'_> {
         }
     }
 
-    /// Writes the values of an object as files, in memory. They stay as they are for the life of the Pod.
+    /// Writes the values of an object as files, in memory. They stay as they are for the life of
+    /// the Pod.
     fn write_files(
         &self,
         volume: &str,
@@ -247,7 +249,8 @@ impl Volumes<'_> {
     }
 }
 
-/// Takes all volumes away and removes the Pod's folder. Repeating it is safe, and so is a Pod that never had volumes.
+/// Takes all volumes away and removes the Pod's folder. Repeating it is safe, and so is a Pod that
+/// never had volumes.
 pub(super) async fn remove_all(driver: &CsiClient, folder: &PodFolder) -> Result<(), VolumeError> {
     unpublish(driver, folder).await?;
     let path = folder.path().to_owned();
@@ -280,7 +283,8 @@ pub(super) async fn unpublish(driver: &CsiClient, folder: &PodFolder) -> Result<
                 });
             }
         }
-        // Whatever the driver said: a folder is removed with its content, so nothing may be mounted in it.
+        // Whatever the driver said: a folder is removed with its content, so nothing may be mounted
+        // in it.
         if target.exists() {
             return Err(VolumeError::StillMounted { path: target });
         }
@@ -349,9 +353,11 @@ fn publish_request(
     }
 }
 
-/// Gives a volume's root folder to the Pod's `fsGroup`: the group may write, and new files are the group's.
+/// Gives a volume's root folder to the Pod's `fsGroup`: the group may write, and new files are the
+/// group's.
 ///
-/// Where the node's user namespace does not know the group, containers are mapped to the node's own user, who owns the folder anyway.
+/// Where the node's user namespace does not know the group, containers are mapped to the node's own
+/// user, who owns the folder anyway.
 fn give_to_group(path: &Path, group: Option<u32>) -> Result<(), VolumeError> {
     let Some(group) = group else {
         return Ok(());

@@ -22,6 +22,8 @@ const MANAGER_LABEL: &str = "csi.storage.k8s.io/managed-by";
 const MANAGER: &str = "external-provisioner";
 /// Free space changes without any object changing.
 const INTERVAL: Duration = Duration::from_mins(1);
+/// Pause before drivers that did not answer are asked again, as when they are still starting.
+const RETRY: Duration = Duration::from_secs(5);
 /// Changes that come together are published together.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,13 @@ pub(crate) struct CapacityPublisher {
     client: Client,
     caches: Caches,
     drivers: Drivers,
+}
+
+/// Which drivers told their room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    All,
+    Some,
 }
 
 /// The class and node that an object is about.
@@ -52,19 +61,24 @@ impl CapacityPublisher {
         let volumes = self.caches.volumes.changes().map(drop);
         let mut changes = stream::select(classes.boxed(), volumes.boxed()).ready_chunks(1024);
         loop {
-            if let Err(error) = self.publish().await {
-                tracing::warn!(%error, "storage capacity not published");
-            }
+            let interval = match self.publish().await {
+                Ok(Answers::All) => INTERVAL,
+                Ok(Answers::Some) => RETRY,
+                Err(error) => {
+                    tracing::warn!(%error, "storage capacity not published");
+                    RETRY
+                }
+            };
             // Ends early on a change, after a moment for what changes with it.
-            if tokio::time::timeout(INTERVAL, changes.next()).await.is_ok() {
+            if tokio::time::timeout(interval, changes.next()).await.is_ok() {
                 tokio::time::sleep(SETTLE).await;
             }
         }
     }
 
-    async fn publish(&self) -> Result<(), ApiError> {
+    async fn publish(&self) -> Result<Answers, ApiError> {
         let api: Api<CSIStorageCapacity> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let ours = format!("{DRIVER_LABEL}={},{MANAGER_LABEL}={MANAGER}", DRIVER_NAME);
+        let ours = format!("{DRIVER_LABEL}={DRIVER_NAME},{MANAGER_LABEL}={MANAGER}");
         let listed = api.list(&ListParams::default().labels(&ours)).await;
         let mut known = HashMap::new();
         let mut stale = Vec::new();
@@ -80,10 +94,12 @@ impl CapacityPublisher {
                 .await
                 .doing("delete", name)?;
         }
+        let mut answers = Answers::All;
         for class in self.classes() {
             for node in self.drivers.nodes() {
                 // A driver that does not answer leaves what was known of it.
                 let Ok(room) = self.drivers.capacity(node, &class).await else {
+                    answers = Answers::Some;
                     continue;
                 };
                 let place = (claims::name(&*class).to_owned(), node.to_owned());
@@ -91,7 +107,7 @@ impl CapacityPublisher {
                     .await?;
             }
         }
-        Ok(())
+        Ok(answers)
     }
 
     fn classes(&self) -> Vec<std::sync::Arc<StorageClass>> {

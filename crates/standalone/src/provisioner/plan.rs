@@ -37,14 +37,12 @@ pub(super) enum VolumeStep {
 /// Decides about a claim. `unsettled` is one with a call whose outcome is not known.
 pub(super) fn claim_step(
     claim: &PersistentVolumeClaim,
-    class: Option<&StorageClass>,
+    class: &StorageClass,
     unsettled: bool,
 ) -> ClaimStep {
     let asked = claims::annotation(claim, well_known::STORAGE_PROVISIONER);
-    let Some(class) = class.filter(|class| class.provisioner == DRIVER_NAME) else {
-        return ClaimStep::Nothing;
-    };
-    if asked != Some(DRIVER_NAME)
+    if class.provisioner != DRIVER_NAME
+        || asked != Some(DRIVER_NAME)
         || claims::volume_name(claim).is_some()
         || claims::claim_phase(claim) == phase::LOST
         || (claims::is_deleting(claim) && !unsettled)

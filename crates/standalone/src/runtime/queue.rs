@@ -248,7 +248,7 @@ mod tests {
         let limits = Limits {
             concurrency: 1,
             min_delay: Duration::from_secs(1),
-            max_delay: Duration::from_secs(300),
+            max_delay: Duration::from_mins(5),
         };
         let delays: Vec<_> = [1, 2, 3, 9, 10, 4_000]
             .map(|n| limits.delay(n).as_secs())

@@ -187,17 +187,26 @@ fn a_claim_whose_volume_was_given_away_is_lost() {
     let done = json!({well_known::BIND_COMPLETED: "yes"});
     let bound = claim(json!({"volumeName": "v"}), done.clone(), "Bound");
     let kept = volume("v", for_claim("cu"), "Bound");
-    assert_eq!(step(&bound, &[kept.clone()], &[]), ClaimStep::Nothing);
+    assert_eq!(
+        step(&bound, std::slice::from_ref(&kept), &[]),
+        ClaimStep::Nothing
+    );
     let away = volume(
         "v",
         json!({"claimRef": {"namespace": "ns", "name": "d", "uid": "du"}}),
         "Bound",
     );
-    assert_eq!(reason(&step(&bound, &[away.clone()], &[])), "ClaimMisbound");
+    assert_eq!(
+        reason(&step(&bound, std::slice::from_ref(&away), &[])),
+        "ClaimMisbound"
+    );
     assert_eq!(reason(&step(&bound, &[], &[])), "ClaimLost");
     let lost = claim(json!({"volumeName": "v"}), done, "Lost");
     assert_eq!(step(&lost, &[away], &[]), ClaimStep::Nothing);
-    assert_eq!(step(&lost, &[kept.clone()], &[]), ClaimStep::Bind(kept));
+    assert_eq!(
+        step(&lost, std::slice::from_ref(&kept), &[]),
+        ClaimStep::Bind(kept)
+    );
 }
 
 #[test]
@@ -216,7 +225,10 @@ fn a_named_volume_must_be_free_and_fit() {
     let small = volume("v", json!({"capacity": {"storage": "1Mi"}}), "Available");
     assert_eq!(reason(&step(&named, &[small], &[])), "VolumeMismatch");
     let free = volume("v", json!({}), "Available");
-    assert_eq!(step(&named, &[free.clone()], &[]), ClaimStep::Bind(free));
+    assert_eq!(
+        step(&named, std::slice::from_ref(&free), &[]),
+        ClaimStep::Bind(free)
+    );
 }
 
 #[test]

@@ -16,8 +16,8 @@ use super::{Logs, MAX_FILE, put_aside};
 /// The longest line that is kept whole, in bytes.
 const MAX_LINE: usize = 16 << 10;
 
-/// Writes what comes out of two pipes to a new file until both end. A file that cannot be written loses what is said, but the pipes
-/// are read on: a full disk must not stop the container.
+/// Writes what comes out of two pipes to a new file until both end. A file that cannot be written
+/// loses what is said, but the pipes are read on: a full disk must not stop the container.
 pub(in crate::node) fn capture(
     logs: &Logs,
     file: PathBuf,
@@ -71,7 +71,8 @@ impl<R: AsyncRead + Unpin> Source<R> {
         }
     }
 
-    /// Waits for more and returns it as lines of the file. Loses nothing when it is dropped while it waits.
+    /// Waits for more and returns it as lines of the file. Loses nothing when it is dropped while
+    /// it waits.
     async fn read(&mut self) -> Vec<u8> {
         let mut chunk = [0; MAX_LINE];
         let length = self.pipe.read(&mut chunk).await.unwrap_or(0);
@@ -113,7 +114,7 @@ impl Writer {
             Ok(()) => self.is_lossy = false,
             Err(error) if !self.is_lossy => {
                 self.is_lossy = true;
-                tracing::warn!(file = %self.path.display(), %error, "what a container says is lost");
+                tracing::warn!(file = %self.path.display(), %error, "container output is lost");
             }
             Err(_) => {}
         }

@@ -15,7 +15,8 @@ pub(super) enum Stream {
     Error,
 }
 
-/// Writes a line; `text` is without its line end. A part is continued by the next line of the same stream.
+/// Writes a line; `text` is without its line end. A part is continued by the next line of the same
+/// stream.
 pub(super) fn write(into: &mut Vec<u8>, at: Timestamp, stream: Stream, is_part: bool, text: &[u8]) {
     let stream = match stream {
         Stream::Output => "stdout",

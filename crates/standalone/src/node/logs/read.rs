@@ -54,7 +54,8 @@ pub enum LogsError {
 }
 
 impl Logs {
-    /// Opens the log of a container for reading. The stream ends at the log's present end or, when it follows, with the container.
+    /// Opens the log of a container for reading. The stream ends at the log's present end or, when
+    /// it follows, with the container.
     pub fn read(
         &self,
         (node, pod_uid, container): (&str, &str, &str),

@@ -1,5 +1,6 @@
 //! `GET pods/log`, as the API server's extension point.
 
+use apiserver::discovery;
 use apiserver::extend::{Body, BoxError, Subresource, SubresourceRequest};
 use apiserver::status::Status;
 use futures::TryStreamExt;
@@ -22,6 +23,17 @@ impl PodLogs {
     /// The handler over the logs that the agents write.
     pub fn new(logs: Logs) -> Self {
         Self { logs }
+    }
+
+    /// What discovery tells of it.
+    pub fn about() -> discovery::Subresource {
+        discovery::Subresource {
+            group: String::new(),
+            resource: "pods".to_owned(),
+            subresource: "log".to_owned(),
+            kind: "Pod".to_owned(),
+            verbs: vec!["get".to_owned()],
+        }
     }
 }
 

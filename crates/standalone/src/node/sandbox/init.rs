@@ -13,7 +13,8 @@ use sys::process::{Become, Identity, Side};
 use super::root::{self, RootError};
 use super::{MAX_LINE, Reply, Spec, TERMINATE};
 
-/// What root of a container may do: use files of every owner, give them away, and become other users.
+/// What root of a container may do: use files of every owner, give them away, and become other
+/// users.
 const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -56,8 +57,8 @@ enum InitError {
     Watch(#[source] io::Error),
 }
 
-/// Runs one container, described on standard input, and returns its exit status. Call it at the start of a process with one
-/// thread; standard output and standard error are the container's.
+/// Runs one container, described on standard input, and returns its exit status. Call it at the
+/// start of a process with one thread; standard output and standard error are the container's.
 pub fn pod_init() -> ExitCode {
     let Ok(control) = io::stdin()
         .as_fd()
@@ -91,7 +92,8 @@ fn reply(mut control: &UnixStream, reply: &Reply) -> io::Result<()> {
     control.write_all(&line)
 }
 
-/// Both processes come out of here: the parent with the status of the child, the child with that of the program.
+/// Both processes come out of here: the parent with the status of the child, the child with that of
+/// the program.
 fn contain(control: &UnixStream) -> Result<u8, InitError> {
     let spec = read_spec(control)?;
     let kinds = Kinds {
@@ -110,7 +112,8 @@ fn contain(control: &UnixStream) -> Result<u8, InitError> {
 
 fn read_spec(control: &UnixStream) -> Result<Spec, InitError> {
     let mut line = Vec::new();
-    // Nothing follows the line until the reply is sent, so the buffer takes nothing that belongs to others.
+    // Nothing follows the line until the reply is sent, so the buffer takes nothing that belongs to
+    // others.
     BufReader::new(control.take(MAX_LINE))
         .read_until(b'\n', &mut line)
         .map_err(InitError::Read)?;

@@ -58,7 +58,8 @@ pub struct Started {
 }
 
 impl Sandbox {
-    /// Starts a container; `program` understands [`VERB`]. Returns when the container's program runs.
+    /// Starts a container; `program` understands [`VERB`]. Returns when the container's program
+    /// runs.
     ///
     /// # Errors
     /// [`StartError`]; nothing of the container is left then.
@@ -108,7 +109,8 @@ impl Sandbox {
         self.control = None;
     }
 
-    /// Waits for the end of the container's program: its exit code, or 128 and the number of the signal that killed it.
+    /// Waits for the end of the container's program: its exit code, or 128 and the number of the
+    /// signal that killed it.
     pub async fn wait(&mut self) -> io::Result<i32> {
         let status = self.parent.wait().await?;
         Ok(status

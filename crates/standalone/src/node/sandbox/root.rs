@@ -1,4 +1,5 @@
-//! A container's root folder: a small file system in memory with the machine's programs mounted in, and the volumes.
+//! A container's root folder: a small file system in memory with the machine's programs mounted in,
+//! and the volumes.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -9,10 +10,12 @@ use sys::mount::{self, Propagation, Restrictions, Tree};
 
 use super::{OWN_PROGRAM, Spec, Volume};
 
-/// The machine's programs and libraries. Where one is a symbolic link, as on systems with a merged `/usr`, it is one here too.
+/// The machine's programs and libraries. Where one is a symbolic link, as on systems with a merged
+/// `/usr`, it is one here too.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// What programs need of `/etc`: names, certificates, the loader's tables. The rest, where machines keep their secrets, stays out.
+/// What programs need of `/etc`: names, certificates, the loader's tables. The rest, where machines
+/// keep their secrets, stays out.
 const SETTINGS: [&str; 24] = [
     "alternatives",
     "ca-certificates",
@@ -95,11 +98,13 @@ fn failed<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(
     }
 }
 
-/// Builds the root of the calling process, which is alone in its mount namespace and process 1 of its pid namespace.
+/// Builds the root of the calling process, which is alone in its mount namespace and process 1 of
+/// its pid namespace.
 pub(super) fn build(spec: &Spec) -> Result<(), RootError> {
     let root = &spec.root;
     mount::set_propagation(Propagation::Private).map_err(failed("detach", Path::new("/")))?;
-    // The volumes are picked up before the old root goes and put down after, where no link leads out of the container.
+    // The volumes are picked up before the old root goes and put down after, where no link leads
+    // out of the container.
     let volumes = spec
         .volumes
         .iter()
@@ -187,7 +192,8 @@ fn share_system(root: &Path, name: &str) -> Result<(), RootError> {
     }
 }
 
-/// A link within what containers see stays a link; one that leads elsewhere, as `resolv.conf` often does, becomes what it leads to.
+/// A link within what containers see stays a link; one that leads elsewhere, as `resolv.conf` often
+/// does, becomes what it leads to.
 fn share_setting(root: &Path, name: &str) -> Result<(), RootError> {
     let source = Path::new("/etc").join(name);
     let target = root.join("etc").join(name);
@@ -217,7 +223,8 @@ fn share_devices(root: &Path) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Inside a container whose own `/proc` is partly covered the kernel allows no new one; programs then run without.
+/// Inside a container whose own `/proc` is partly covered the kernel allows no new one; programs
+/// then run without.
 fn mount_process_list(root: &Path) -> Result<(), RootError> {
     let target = root.join("proc");
     create_folder(&target)?;

@@ -44,7 +44,7 @@ fn volume(phase: &str, policy: &str) -> PersistentVolume {
 
 #[test]
 fn a_node_must_be_chosen_by_whom_the_class_says() {
-    let step = |claim, mode| claim_step(&claim, Some(&class(mode)), false);
+    let step = |claim, mode| claim_step(&claim, &class(mode), false);
     let unplaced = || claim(json!({}), None);
     assert_eq!(step(unplaced(), "WaitForFirstConsumer"), ClaimStep::Nothing);
     assert_eq!(step(unplaced(), "Immediate"), ClaimStep::ChooseNode);
@@ -57,7 +57,7 @@ fn a_node_must_be_chosen_by_whom_the_class_says() {
 
 #[test]
 fn populated_bound_and_foreign_claims_are_left_alone() {
-    let step = |claim: &_| claim_step(claim, Some(&class("Immediate")), false);
+    let step = |claim: &_| claim_step(claim, &class("Immediate"), false);
     let source = |group: Option<&str>, kind: &str| json!({"dataSourceRef": {"apiGroup": group, "kind": kind, "name": "s"}});
     let populated = source(Some("cdi.kubevirt.io"), "VolumeImportSource");
     assert_eq!(
@@ -82,7 +82,7 @@ fn populated_bound_and_foreign_claims_are_left_alone() {
 fn a_claim_being_deleted_is_only_followed_to_the_end_of_its_call() {
     let mut claim = claim(json!({}), Some("n1"));
     claim.metadata.deletion_timestamp = Some(object(json!("2026-01-01T00:00:00Z")));
-    let step = |unsettled| claim_step(&claim, Some(&class("Immediate")), unsettled);
+    let step = |unsettled| claim_step(&claim, &class("Immediate"), unsettled);
     assert_eq!(step(false), ClaimStep::Nothing);
     assert_eq!(step(true), ClaimStep::Provision { node: "n1".into() });
 }
@@ -93,18 +93,9 @@ fn released_volumes_go_where_they_are() {
         node: "n2".into(),
         handle: "h".into(),
     };
-    assert_eq!(
-        step(&volume("Released", "Delete")),
-        delete
-    );
-    assert_eq!(
-        step(&volume("Bound", "Delete")),
-        VolumeStep::Nothing
-    );
-    assert_eq!(
-        step(&volume("Released", "Retain")),
-        VolumeStep::Forget
-    );
+    assert_eq!(step(&volume("Released", "Delete")), delete);
+    assert_eq!(step(&volume("Bound", "Delete")), VolumeStep::Nothing);
+    assert_eq!(step(&volume("Released", "Retain")), VolumeStep::Forget);
     let mut foreign = volume("Released", "Delete");
     foreign.metadata.annotations = None;
     assert_eq!(step(&foreign), VolumeStep::Nothing);
