@@ -37,25 +37,40 @@ struct Fixture {
 impl Fixture {
     async fn start(binding: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(dir.path(), Extensions::default()).await.unwrap();
+        let server = ApiServer::open(dir.path(), Extensions::default())
+            .await
+            .unwrap();
         let client = Client::new(server.service(User::system()), "default");
         let definitions = Api::<CustomResourceDefinition>::all(client.clone());
         for definition in api::crds::all() {
-            definitions.create(&PostParams::default(), &definition).await.unwrap();
+            definitions
+                .create(&PostParams::default(), &definition)
+                .await
+                .unwrap();
         }
         let class: StorageClass = serde_json::from_value(json!({
             "metadata": { "name": "local" }, "provisioner": DRIVER, "volumeBindingMode": binding,
         }))
         .unwrap();
         let classes = Api::<StorageClass>::all(client.clone());
-        classes.create(&PostParams::default(), &class).await.unwrap();
+        classes
+            .create(&PostParams::default(), &class)
+            .await
+            .unwrap();
         let driver: CSIDriver =
             serde_json::from_value(json!({ "metadata": { "name": DRIVER }, "spec": {} })).unwrap();
         let drivers = Api::<CSIDriver>::all(client.clone());
-        drivers.create(&PostParams::default(), &driver).await.unwrap();
+        drivers
+            .create(&PostParams::default(), &driver)
+            .await
+            .unwrap();
         let forever = std::future::pending();
         tokio::spawn(controllers::run(client.clone(), Config::default(), forever));
-        Self { client, server, _dir: dir }
+        Self {
+            client,
+            server,
+            _dir: dir,
+        }
     }
 
     fn api<K>(&self) -> Api<K>
@@ -78,7 +93,10 @@ impl Fixture {
             },
         }))
         .unwrap();
-        self.api().create(&PostParams::default(), &data_volume).await.unwrap()
+        self.api()
+            .create(&PostParams::default(), &data_volume)
+            .await
+            .unwrap()
     }
 
     async fn until<K>(&self, name: &str, condition: impl Condition<K>) -> Option<K>
@@ -90,13 +108,14 @@ impl Fixture {
             + DeserializeOwned
             + 'static,
     {
-        await_condition(self.api::<K>(), name, condition).await.unwrap()
+        await_condition(self.api::<K>(), name, condition)
+            .await
+            .unwrap()
     }
 
     async fn phase(&self, phase: DataVolumePhase) -> DataVolume {
-        let reached = move |volume: Option<&DataVolume>| {
-            volume.is_some_and(|volume| volume.phase() == phase)
-        };
+        let reached =
+            move |volume: Option<&DataVolume>| volume.is_some_and(|volume| volume.phase() == phase);
         self.until("disk", reached).await.unwrap()
     }
 
@@ -108,7 +127,10 @@ impl Fixture {
             + DeserializeOwned,
     {
         let patch = Patch::Merge(json!({ "status": status }));
-        self.api::<K>().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+        self.api::<K>()
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     async fn worker(&self, prime: &str, phase: &str, state: Value) {
@@ -117,7 +139,8 @@ impl Fixture {
             "restartCount": 0, "state": state,
         }]);
         let status = json!({ "phase": phase, "containerStatuses": container });
-        self.set_status::<Pod>(&format!("importer-{prime}"), status).await;
+        self.set_status::<Pod>(&format!("importer-{prime}"), status)
+            .await;
     }
 }
 
@@ -132,14 +155,33 @@ fn is_gone<K>(object: Option<&K>) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_disk_is_filled_out_of_sight_and_handed_over_whole() {
     let cluster = Fixture::start("Immediate").await;
-    let data_volume =
-        cluster.create(json!({ "http": { "url": "http://127.0.0.1/disk.qcow2" } })).await;
+    let data_volume = cluster
+        .create(json!({ "http": { "url": "http://127.0.0.1/disk.qcow2" } }))
+        .await;
 
     let claim: PersistentVolumeClaim = cluster.until("disk", exists).await.unwrap();
-    let requests = claim.spec.as_ref().unwrap().resources.as_ref().unwrap().requests.as_ref();
+    let requests = claim
+        .spec
+        .as_ref()
+        .unwrap()
+        .resources
+        .as_ref()
+        .unwrap()
+        .requests
+        .as_ref();
     assert_eq!(requests.unwrap()["storage"].0, "1138166334");
     let source = format!("volume-import-source-{}", data_volume.uid().unwrap());
-    assert_eq!(claim.spec.as_ref().unwrap().data_source_ref.as_ref().unwrap().name, source);
+    assert_eq!(
+        claim
+            .spec
+            .as_ref()
+            .unwrap()
+            .data_source_ref
+            .as_ref()
+            .unwrap()
+            .name,
+        source
+    );
 
     let prime = format!("prime-{}", claim.uid().unwrap());
     let pod = format!("importer-{prime}");
@@ -157,12 +199,22 @@ async fn a_disk_is_filled_out_of_sight_and_handed_over_whole() {
     }))
     .unwrap();
     let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
-    volumes.create(&PostParams::default(), &volume).await.unwrap();
+    volumes
+        .create(&PostParams::default(), &volume)
+        .await
+        .unwrap();
     let bind = Patch::Merge(json!({ "spec": { "volumeName": "pv-1" } }));
     let claims = cluster.api::<PersistentVolumeClaim>();
-    claims.patch(&prime, &PatchParams::default(), &bind).await.unwrap();
-    cluster.set_status::<PersistentVolumeClaim>(&prime, json!({ "phase": "Bound" })).await;
-    cluster.worker(&prime, "Running", json!({ "running": {} })).await;
+    claims
+        .patch(&prime, &PatchParams::default(), &bind)
+        .await
+        .unwrap();
+    cluster
+        .set_status::<PersistentVolumeClaim>(&prime, json!({ "phase": "Bound" }))
+        .await;
+    cluster
+        .worker(&prime, "Running", json!({ "running": {} }))
+        .await;
     cluster.phase(DataVolumePhase::ImportInProgress).await;
 
     let message = r#"{"message":"Import Complete"}"#;
@@ -178,20 +230,34 @@ async fn a_disk_is_filled_out_of_sight_and_handed_over_whole() {
     };
     await_condition(volumes, "pv-1", rebound).await.unwrap();
     assert_ne!(
-        cluster.api::<DataVolume>().get("disk").await.unwrap().phase(),
+        cluster
+            .api::<DataVolume>()
+            .get("disk")
+            .await
+            .unwrap()
+            .phase(),
         DataVolumePhase::Succeeded,
         "the claim does not have its volume yet"
     );
 
     // The binder sees to it.
-    claims.patch("disk", &PatchParams::default(), &bind).await.unwrap();
-    cluster.set_status::<PersistentVolumeClaim>(&prime, json!({ "phase": "Lost" })).await;
-    cluster.set_status::<PersistentVolumeClaim>("disk", json!({ "phase": "Bound" })).await;
+    claims
+        .patch("disk", &PatchParams::default(), &bind)
+        .await
+        .unwrap();
+    cluster
+        .set_status::<PersistentVolumeClaim>(&prime, json!({ "phase": "Lost" }))
+        .await;
+    cluster
+        .set_status::<PersistentVolumeClaim>("disk", json!({ "phase": "Bound" }))
+        .await;
 
     let done = cluster.phase(DataVolumePhase::Succeeded).await;
     assert_eq!(done.status.unwrap().progress.as_deref(), Some("100.0%"));
     cluster.until::<Pod>(&pod, is_gone).await;
-    cluster.until::<PersistentVolumeClaim>(&prime, is_gone).await;
+    cluster
+        .until::<PersistentVolumeClaim>(&prime, is_gone)
+        .await;
     cluster.until::<VolumeImportSource>(&source, is_gone).await;
 }
 
@@ -205,8 +271,14 @@ async fn nothing_is_filled_before_somebody_wants_it() {
     assert!(claims.get_opt(&prime).await.unwrap().is_none());
 
     let chosen = json!({ "metadata": { "annotations": { annotations::SELECTED_NODE: "node-1" } } });
-    claims.patch("disk", &PatchParams::default(), &Patch::Merge(chosen)).await.unwrap();
-    let made = cluster.until::<PersistentVolumeClaim>(&prime, exists).await.unwrap();
+    claims
+        .patch("disk", &PatchParams::default(), &Patch::Merge(chosen))
+        .await
+        .unwrap();
+    let made = cluster
+        .until::<PersistentVolumeClaim>(&prime, exists)
+        .await
+        .unwrap();
     assert_eq!(made.annotations()[annotations::SELECTED_NODE], "node-1");
 }
 

@@ -16,16 +16,10 @@ use clap::{Args, Parser, Subcommand};
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
-    /// What to log, such as `info`, `debug` or `warn,longshore_worker=debug`; logs go to standard
-    /// error.
-    #[arg(
-        long,
-        global = true,
-        env = "LONGSHORE_LOG",
-        default_value = "warn",
-        value_name = "FILTER"
-    )]
-    pub(crate) log: String,
+    /// What to log, such as `info`, `debug` or `warn,longshore_image=debug`; logs go to standard
+    /// error [default: `info` for workers, otherwise `warn`]
+    #[arg(long, global = true, env = "LONGSHORE_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -65,8 +65,7 @@ async fn remove(folder: TempDir) -> Result<()> {
 }
 
 async fn show(programs: &Programs, folder: &Path) -> Result<()> {
-    let mut screen = Screen::new();
-    screen.title("Longshore demo: from a disk image on a web server to a volume")?;
+    let mut screen = Screen::new("Longshore demo: from a disk image on a web server to a volume")?;
 
     let files = "gathering files of this machine";
     let tree = screen

@@ -7,6 +7,7 @@ use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{Cli, Command, WorkerCommand},
@@ -15,8 +16,7 @@ use crate::{
 
 /// Carries out a command. What went wrong is one line on standard error.
 pub(crate) fn run(cli: Cli) -> ExitCode {
-    start_logging(&cli.log);
-    match dispatch(cli.command) {
+    match start_logging(&cli).and_then(|()| dispatch(cli.command)) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -95,13 +95,27 @@ fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-fn start_logging(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+/// What a worker logs is what its user reads by `kubectl logs`.
+fn default_filter(command: &Command) -> &'static str {
+    match command {
+        Command::Worker(_) => "info",
+        _ => "warn",
+    }
+}
+
+fn start_logging(cli: &Cli) -> Result<()> {
+    if matches!(cli.command, Command::PodInit) {
+        // Its output is that of the container, and its environment the container's concern.
+        return Ok(());
+    }
+    let filter = cli.log.as_deref().unwrap_or(default_filter(&cli.command));
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("--log {filter} is no filter: use a level such as info"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+    Ok(())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

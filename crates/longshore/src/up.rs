@@ -7,9 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use apiserver::{
-    ApiServer, User, access::pki::Pki, discovery::Subresource, extend::Extensions, server::Listener,
-};
+use apiserver::{ApiServer, User, access::pki::Pki, extend::Extensions, server::Listener};
 use futures::future::join_all;
 use kube::Client;
 use standalone::{
@@ -60,7 +58,7 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
     let logs = Logs::new(dir);
     let extensions = Extensions::default()
         .admission(admission::Rules)
-        .subresource(pod_logs(), PodLogs::new(logs.clone()));
+        .subresource(PodLogs::about(), PodLogs::new(logs.clone()));
     let server = ApiServer::open(dir, extensions).await?;
     let pki = Pki::open(&dir.join("pki"), &[args.listen.ip().to_string()])?;
     let kubeconfig = write_kubeconfig(dir, &pki.kubeconfig(&listener.url()))?;
@@ -99,17 +97,6 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
     server.close();
     served?;
     told
-}
-
-/// `pods/log`, as discovery tells of it.
-fn pod_logs() -> Subresource {
-    Subresource {
-        group: String::new(),
-        resource: "pods".to_owned(),
-        subresource: "log".to_owned(),
-        kind: "Pod".to_owned(),
-        verbs: vec!["get".to_owned()],
-    }
 }
 
 fn announce(kubeconfig: &Path, url: &str) -> Result<()> {

@@ -8,7 +8,7 @@
 //!  registration: Node, CSINode, Lease
 //! ```
 //!
-//! The agent's own state is rebuilt from the API and from [the Pods' folders](folder) when it
+//! The agent's own state is rebuilt from the API and from the Pods' folders when it
 //! starts. Its processes and mounts do not outlive it: containers and driver hold a lifeline to it,
 //! and the mounts are in its mount namespace. So at its start nothing runs, and what ran before
 //! counts as lost and is started again by the Pod's restart policy.

@@ -182,15 +182,16 @@ impl Provisioner {
     ) -> Result<(), ProvisionError> {
         let wanted = claims::requested_bytes(claim);
         let mut best: Option<(u64, &str)> = None;
+        let mut refusal = DriverError::no_room(wanted);
         for node in self.drivers.nodes() {
-            let room = self.drivers.capacity(node, class).await;
-            let room = room.map_err(|error| self.report(claim, class, error.into()))?;
-            if room.available >= wanted && best.is_none_or(|(most, _)| room.available > most) {
-                best = Some((room.available, node));
+            match self.drivers.capacity(node, class).await {
+                Ok(room) if room.available < wanted => {}
+                Ok(room) => best = best.max(Some((room.available, node))),
+                Err(error) => refusal = error,
             }
         }
         let Some((_, node)) = best else {
-            return Err(self.report(claim, class, DriverError::no_room(wanted).into()));
+            return Err(self.report(claim, class, refusal.into()));
         };
         self.set_selected_node(claim, Some(node)).await?;
         Ok(())

@@ -102,7 +102,7 @@ pub enum Become {
 #[derive(Debug)]
 pub struct Identity {
     /// Who it runs as.
-    pub become_: Become,
+    pub user: Become,
     /// The capabilities it keeps if it runs as root, and the most it can ever have.
     pub capabilities: CapabilitySet,
 }
@@ -121,7 +121,7 @@ pub fn run_as(command: &mut Command, identity: Identity) {
 
 /// Takes on an identity. The order matters: each step needs a right that a later one gives up.
 fn assume(identity: &Identity) -> io::Result<()> {
-    if let Become::Mapped { map, processes } = &identity.become_ {
+    if let Become::Mapped { map, processes } = &identity.user {
         namespace::separate(Kinds {
             users: true,
             ..Kinds::default()
@@ -143,7 +143,7 @@ fn assume(identity: &Identity) -> io::Result<()> {
         user,
         group,
         groups,
-    } = &identity.become_
+    } = &identity.user
     {
         let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
         rustix::thread::set_thread_groups(&groups)?;

@@ -278,7 +278,6 @@ fn progress(data_volume: &DataVolume, claim: Option<&PersistentVolumeClaim>) -> 
 
 fn phase_notice(phase: DataVolumePhase, claim: &str) -> Option<Notice> {
     let message = match phase {
-        DataVolumePhase::Pending => format!("PVC {claim} Pending"),
         DataVolumePhase::PvcBound => format!("PVC {claim} Bound"),
         DataVolumePhase::PendingPopulation => {
             format!(

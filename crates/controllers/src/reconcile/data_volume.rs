@@ -152,7 +152,7 @@ fn status(report: &Report, before: &DataVolumeStatus, now: &Time) -> DataVolumeS
     }
 }
 
-/// Each change of what `Bound` says is told.
+/// Each change of what `Bound` says of the claim is told.
 fn bound_notice(before: &DataVolumeStatus, after: &DataVolumeStatus) -> Vec<Notice> {
     let bound = |status: &DataVolumeStatus| {
         let conditions = status.conditions.as_ref()?;
@@ -167,7 +167,7 @@ fn bound_notice(before: &DataVolumeStatus, after: &DataVolumeStatus) -> Vec<Noti
     };
     match (bound(before), bound(after)) {
         (Some(before), Some(after)) if before == after => Vec::new(),
-        (_, Some((status, reason, message))) if status == "True" => {
+        (_, Some((_, reason, message))) if matches!(&*reason, "Bound" | "Pending") => {
             vec![Notice::normal(reason, message)]
         }
         _ => Vec::new(),

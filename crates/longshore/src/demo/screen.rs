@@ -12,6 +12,9 @@ use parking_lot::Mutex;
 use super::image::Image;
 use crate::output;
 
+/// Where there is no terminal, progress has a line whenever this many percent more are done.
+const LINE_STEP: u64 = 20;
+
 /// The steps so far, and how long each took.
 pub(super) struct Screen {
     terminal: bool,
@@ -31,15 +34,12 @@ pub(super) struct Started {
 }
 
 impl Screen {
-    pub(super) fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            steps: Vec::new(),
-        }
-    }
-
-    pub(super) fn title(&self, text: &str) -> Result<()> {
-        Ok(output::line(format_args!("{text}\n"))?)
+    /// Begins with a title.
+    pub(super) fn new(title: &str) -> Result<Self> {
+        output::line(format_args!("{title}\n"))?;
+        let terminal = std::io::stderr().is_terminal();
+        let steps = Vec::new();
+        Ok(Self { terminal, steps })
     }
 
     /// Shows what is done, and then how long it took.
@@ -142,7 +142,9 @@ impl Bar {
         if let Some(bar) = &self.bar {
             bar.set_position(part);
             bar.set_message(phase.to_owned());
-        } else if *last != (phase.to_owned(), part) && !phase.is_empty() {
+        } else if phase == last.0 && part < last.1 + LINE_STEP || phase.is_empty() {
+            return;
+        } else {
             // A demo without a reader is of no use, but it may end well all the same.
             let _ = output::line(format_args!("    {phase} {progress}"));
         }

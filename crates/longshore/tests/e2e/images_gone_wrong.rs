@@ -119,7 +119,7 @@ fn a_corrupt_cluster_is_refused() {
         let image = image::qcow2(&text, &site.path("disk.qcow2"), "-c");
         let file = File::options().write(true).open(&image).unwrap();
         let length = file.metadata().unwrap().len();
-        file.write_all_at(&[0xFF; 64 << 10], length / 4 * 3)
+        file.write_all_at(&vec![0xFF; 64 << 10], length / 4 * 3)
             .unwrap();
         image
     };

@@ -138,7 +138,7 @@ fn edit_writes_what_the_editor_leaves() {
     let mut edit = longshore.kubectl().command("edit dv disk");
     edit.env(
         "KUBE_EDITOR",
-        "sed -i 's/^metadata:/metadata:\n  labels: {edited: by-hand}/'",
+        r"sed -i 's/^metadata:/metadata:\n  labels: {edited: by-hand}/'",
     );
     longshore.kubectl().finish(edit, None).prints(&["edited"]);
     longshore.run("get dv -l edited=by-hand").prints(&["disk"]);
@@ -219,7 +219,7 @@ fn many_objects_are_deleted_at_once() {
 fn custom_resources_of_others_are_served() {
     let longshore = longshore();
     longshore.apply(
-        r#"
+        r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: boats.example.com}
@@ -241,7 +241,7 @@ spec:
               type: object
               properties:
                 masts: {type: integer, minimum: 1, default: 2}
-"#,
+",
     );
     longshore
         .run("wait --for=condition=Established --timeout=30s crd/boats.example.com")

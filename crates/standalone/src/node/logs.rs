@@ -2,7 +2,7 @@
 //!
 //! Each start of a container has one file, `<restart>.log`, of lines `<time> <stream> <tag>
 //! <text>`: the time as in RFC 3339 with nanoseconds, `stdout` or `stderr`, and `F` for a full line
-//! or `P` for a part of one whose rest follows. When a file has grown to [`MAX_FILE`] it becomes
+//! or `P` for a part of one whose rest follows. When a file has grown to `MAX_FILE` it becomes
 //! `<restart>.log.1`, replacing the one before, so a container that talks without end keeps its
 //! latest words.
 

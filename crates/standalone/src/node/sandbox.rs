@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The socket is `pod-init`'s standard input. One line of JSON, a [`Spec`], goes in; one line, a
-//! [`Reply`], comes out when the program runs or could not be started. After that each byte
-//! [`TERMINATE`] asks the program to end. The end of the socket is the end of the container:
+//! `Reply`, comes out when the program runs or could not be started. After that each byte
+//! `TERMINATE` asks the program to end. The end of the socket is the end of the container:
 //! process 1 exits, and the kernel kills what is left. So a container never outlives its agent,
 //! however that dies.
 //!
@@ -38,7 +38,7 @@ pub const OWN_PROGRAM: &str = "/longshore/bin/longshore";
 /// The byte that asks the container's program to end (`SIGTERM`).
 const TERMINATE: u8 = b'T';
 
-/// The longest [`Spec`] or [`Reply`] in bytes.
+/// The longest [`Spec`] or `Reply` in bytes.
 const MAX_LINE: u64 = 8 << 20;
 
 /// One container, ready to start: everything is resolved.

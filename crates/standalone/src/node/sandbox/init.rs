@@ -139,17 +139,17 @@ fn run(control: &UnixStream, spec: &Spec) -> Result<u8, InitError> {
 
 /// The container's user; in a user namespace of its own where this one does not know the ids.
 fn identity(spec: &Spec) -> io::Result<Identity> {
-    let become_ = if namespace::can_become(spec.user, spec.group)? {
+    let user = if namespace::can_become(spec.user, spec.group)? {
         Become::User {
             user: spec.user,
             group: spec.group,
             groups: spec.groups.clone(),
         }
     } else {
-        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let (outer_user, outer_group) = (rustix::process::geteuid(), rustix::process::getegid());
         let map = IdMap {
-            user: (spec.user, user.as_raw()),
-            group: (spec.group, group.as_raw()),
+            user: (spec.user, outer_user.as_raw()),
+            group: (spec.group, outer_group.as_raw()),
         };
         Become::Mapped {
             map,
@@ -161,10 +161,7 @@ fn identity(spec: &Spec) -> io::Result<Identity> {
     } else {
         CapabilitySet::empty()
     };
-    Ok(Identity {
-        become_,
-        capabilities,
-    })
+    Ok(Identity { user, capabilities })
 }
 
 fn start(spec: &Spec, identity: Identity) -> Result<Pid, InitError> {

@@ -1,0 +1,194 @@
+//! Claims and volumes: static, dynamic, handed over, reclaimed.
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::{CSIDriver, StorageClass};
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::home::{Home, annotation, claim, delete, gone, patch, until, volume, volume_of};
+
+const IMMEDIATE: &str = "longshore-local-immediate";
+
+#[tokio::test]
+async fn an_immediate_claim_is_provisioned_and_reclaimed() {
+    let home = Home::start(&["n1"]).await;
+    home.create::<PersistentVolumeClaim>(claim("data", IMMEDIATE, json!({})))
+        .await;
+    let bound = home.claim_in("data", "Bound").await;
+    let name = volume_of(&bound);
+    assert_eq!(name, format!("pvc-{}", bound.uid().unwrap()));
+    for key in ["bind-completed", "bound-by-controller"] {
+        assert_eq!(
+            annotation(&bound, &format!("pv.kubernetes.io/{key}")).as_deref(),
+            Some("yes")
+        );
+    }
+    let capacity = bound.status.unwrap().capacity.unwrap();
+    assert_eq!(capacity["storage"].0, "16Mi");
+
+    let made = home.volume_in(&name, "Bound").await;
+    assert!(home.pool("n1").join(&name).is_dir());
+    let spec = serde_json::to_value(made.spec.as_ref().unwrap()).unwrap();
+    assert_eq!(spec["persistentVolumeReclaimPolicy"], "Delete");
+    let term = &spec["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0];
+    assert_eq!(term["values"], json!(["n1"]));
+    let message = home.event("data", "ProvisioningSucceeded").await.message;
+    assert_eq!(
+        message,
+        Some(format!("Successfully provisioned volume {name}"))
+    );
+
+    delete(&home.api::<PersistentVolumeClaim>(), "data").await;
+    gone(&home.cluster_api::<PersistentVolume>(), &name).await;
+    gone(&home.api::<PersistentVolumeClaim>(), "data").await;
+    assert!(!home.pool("n1").join(&name).exists());
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_driver_is_told_to_the_claims_owner() {
+    let home = Home::start(&["n1"]).await;
+    home.create_cluster::<StorageClass>(json!({
+        "metadata": {"name": "odd"},
+        "provisioner": "kubevirt.io.hostpath-provisioner",
+        "parameters": {"storagePool": "elsewhere"},
+        "volumeBindingMode": "Immediate",
+    }))
+    .await;
+    home.create::<PersistentVolumeClaim>(claim("data", "odd", json!({})))
+        .await;
+    let message = home
+        .event("data", "ProvisioningFailed")
+        .await
+        .message
+        .unwrap();
+    let start = "failed to provision volume with StorageClass \"odd\": rpc error: code = ";
+    assert!(message.starts_with(start), "{message}");
+    home.claim_in("data", "Pending").await;
+}
+
+#[tokio::test]
+async fn a_volume_that_people_made_is_bound_kept_and_released() {
+    let home = Home::start(&[]).await;
+    home.create_cluster::<PersistentVolume>(volume(
+        "small",
+        "",
+        json!({"capacity": {"storage": "1Mi"}}),
+    ))
+    .await;
+    home.create_cluster::<PersistentVolume>(volume("fit", "", json!({})))
+        .await;
+    home.volume_in("fit", "Available").await;
+    home.create::<PersistentVolumeClaim>(claim("data", "", json!({})))
+        .await;
+    assert_eq!(volume_of(&home.claim_in("data", "Bound").await), "fit");
+    home.volume_in("fit", "Bound").await;
+    home.volume_in("small", "Available").await;
+    delete(&home.api::<PersistentVolumeClaim>(), "data").await;
+    home.volume_in("fit", "Released").await;
+    let volumes = home.cluster_api::<PersistentVolume>();
+    patch(&volumes, "fit", json!({"spec": {"claimRef": null}})).await;
+    home.volume_in("fit", "Available").await;
+}
+
+#[tokio::test]
+async fn a_volume_is_handed_over_by_its_claim_reference() {
+    let home = Home::start(&["n1"]).await;
+    let source = json!({"dataSourceRef":
+        {"apiGroup": "cdi.kubevirt.io", "kind": "VolumeImportSource", "name": "s"}});
+    home.create::<PersistentVolumeClaim>(claim("prime", IMMEDIATE, json!({})))
+        .await;
+    let target = home
+        .create::<PersistentVolumeClaim>(claim("target", IMMEDIATE, source))
+        .await;
+    let name = volume_of(&home.claim_in("prime", "Bound").await);
+    let message = home.event("target", "Provisioning").await.message;
+    assert_eq!(
+        message.as_deref(),
+        Some("Assuming an external populator will provision the volume")
+    );
+
+    let reference = json!({"spec": {"claimRef": {
+        "namespace": "default", "name": "target", "uid": target.uid(), "resourceVersion": null}}});
+    patch(&home.cluster_api::<PersistentVolume>(), &name, reference).await;
+    assert_eq!(volume_of(&home.claim_in("target", "Bound").await), name);
+    home.claim_in("prime", "Lost").await;
+    home.event("prime", "ClaimMisbound").await;
+
+    // The first claim takes nothing with it.
+    delete(&home.api::<PersistentVolumeClaim>(), "prime").await;
+    gone(&home.api::<PersistentVolumeClaim>(), "prime").await;
+    home.volume_in(&name, "Bound").await;
+    assert!(home.pool("n1").join(&name).is_dir());
+}
+
+#[tokio::test]
+async fn a_claim_is_lost_with_its_volume() {
+    let home = Home::start(&[]).await;
+    home.create_cluster::<PersistentVolume>(volume("v", "", json!({})))
+        .await;
+    home.create::<PersistentVolumeClaim>(claim("data", "", json!({})))
+        .await;
+    home.claim_in("data", "Bound").await;
+    let volumes = home.cluster_api::<PersistentVolume>();
+    delete(&volumes, "v").await;
+    // In use: it stays until someone insists.
+    let held = until(&volumes, "v", "held", |v| {
+        v.metadata.deletion_timestamp.is_some()
+    })
+    .await;
+    assert!(
+        held.finalizers()
+            .contains(&"kubernetes.io/pv-protection".to_owned())
+    );
+    patch(&volumes, "v", json!({"metadata": {"finalizers": null}})).await;
+    home.claim_in("data", "Lost").await;
+    home.event("data", "ClaimLost").await;
+}
+
+#[tokio::test]
+async fn a_restart_finds_its_work_and_repeats_none() {
+    let mut home = Home::start(&["n1"]).await;
+    home.create::<PersistentVolumeClaim>(claim("before", IMMEDIATE, json!({})))
+        .await;
+    let before = home.claim_in("before", "Bound").await;
+    let volume = home.volume_in(&volume_of(&before), "Bound").await;
+    home.stop_control_plane().await;
+    home.create::<PersistentVolumeClaim>(claim("meanwhile", IMMEDIATE, json!({})))
+        .await;
+    home.start_control_plane().await;
+    home.claim_in("meanwhile", "Bound").await;
+
+    let claims = home.api::<PersistentVolumeClaim>();
+    let volumes = home.cluster_api::<PersistentVolume>();
+    assert_eq!(
+        claims.get("before").await.unwrap().metadata,
+        before.metadata
+    );
+    assert_eq!(
+        volumes.get(&volume.name_any()).await.unwrap().metadata,
+        volume.metadata
+    );
+    assert!(
+        home.cluster_api::<CSIDriver>()
+            .get("kubevirt.io.hostpath-provisioner")
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_claim_without_a_class_gets_the_default_one() {
+    let home = Home::start(&["n1"]).await;
+    let unset = claim("data", "", json!({"storageClassName": null}));
+    home.create::<PersistentVolumeClaim>(unset).await;
+    let claims = home.api::<PersistentVolumeClaim>();
+    until(&claims, "data", "classed", |claim| {
+        claim.spec.as_ref().unwrap().storage_class_name.as_deref() == Some("longshore-local")
+    })
+    .await;
+    let message = home.event("data", "WaitForFirstConsumer").await.message;
+    assert_eq!(
+        message.as_deref(),
+        Some("waiting for first consumer to be created before binding")
+    );
+}

@@ -1,0 +1,13 @@
+//! The control plane over a real API server and real CSI drivers, all in this process.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod claims;
+mod collection;
+mod home;
+mod namespaces;
+mod pods;

@@ -1,0 +1,533 @@
+//! A node agent with everything around it that is real: API server, control plane, CSI driver, and
+//! Pods as processes.
+//!
+//! The agent mounts, so these tests run as root in a mount namespace of their own; where that is
+//! not permitted they say so and pass.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says when it is skipped"
+)]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apiserver::extend::Extensions;
+use apiserver::{ApiServer, User};
+use futures::{AsyncBufReadExt, TryStreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ContainerStatus, Event, Node, PersistentVolumeClaim, Pod, Secret,
+};
+use k8s_openapi::api::storage::v1::CSINode;
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::runtime::wait::{Condition, await_condition, conditions};
+use kube::{Api, Client};
+use longshore_standalone::node::logs::{Logs, PodLogs};
+use longshore_standalone::node::{Agent, AgentConfig};
+use longshore_standalone::{Config, ControlPlane, NodeSocket, csi_client};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const NODE: &str = "node-1";
+
+/// How long anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// One home with one node.
+struct Home {
+    folder: TempDir,
+    client: Client,
+    logs: Logs,
+    agent: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    recorder: longshore_standalone::events::Recorder,
+}
+
+impl Home {
+    async fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("node").tempdir().unwrap();
+        let logs = Logs::new(folder.path());
+        let extensions =
+            Extensions::default().subresource(PodLogs::about(), PodLogs::new(logs.clone()));
+        let server = ApiServer::open(folder.path(), extensions).await.unwrap();
+        let client = Client::new(server.service(User::system()), "default");
+        let socket = csi_client::driver_socket(folder.path(), NODE);
+        let nodes = vec![NodeSocket {
+            name: NODE.to_owned(),
+            socket,
+        }];
+        let control_plane = ControlPlane::start(
+            client.clone(),
+            Config {
+                nodes,
+                root_ca: None,
+            },
+        )
+        .await
+        .unwrap();
+        let recorder = control_plane.recorder().clone();
+        tokio::spawn(control_plane.run(std::future::pending()));
+        let mut home = Self {
+            folder,
+            client,
+            logs,
+            agent: None,
+            recorder,
+        };
+        home.start_agent();
+        home
+    }
+
+    fn start_agent(&mut self) {
+        let tests = std::env::current_exe().unwrap();
+        let config = AgentConfig {
+            node_name: NODE.to_owned(),
+            ordinal: 0,
+            data_dir: self.folder.path().to_owned(),
+            program: tests
+                .parent()
+                .unwrap()
+                .parent()
+                .unwrap()
+                .join("examples/node"),
+            version: "v0.1.0".to_owned(),
+        };
+        let agent = Agent::new(
+            config,
+            self.client.clone(),
+            &self.recorder,
+            self.logs.clone(),
+        )
+        .unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = agent.run(async {
+            let _ = stopped.await;
+        });
+        self.agent = Some((stop, tokio::spawn(run)));
+    }
+
+    async fn stop_agent(&mut self) {
+        let (stop, run) = self.agent.take().unwrap();
+        drop(stop);
+        run.await.unwrap();
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    async fn create<K>(&self, object: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let object: K = serde_json::from_value(object).unwrap();
+        self.api::<K>()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+    }
+
+    /// Waits until the Pod is as wanted.
+    async fn pod(&self, name: &str, wanted: impl Condition<Pod>) -> Pod {
+        let waiting = await_condition(self.api::<Pod>(), name, wanted);
+        if let Ok(pod) = tokio::time::timeout(PATIENCE, waiting).await {
+            return pod.unwrap().unwrap();
+        }
+        let pod = self.api::<Pod>().get_opt(name).await.unwrap();
+        unreachable!(
+            "the pod does not get there: {pod:#?} {:?}",
+            self.events(name).await
+        )
+    }
+
+    async fn ended(&self, name: &str) -> Pod {
+        self.pod(name, |pod: Option<&Pod>| {
+            matches!(phase(pod), "Succeeded" | "Failed")
+        })
+        .await
+    }
+
+    async fn gone(&self, name: &str) {
+        let uid = self
+            .api::<Pod>()
+            .get(name)
+            .await
+            .unwrap()
+            .metadata
+            .uid
+            .unwrap();
+        let gone = await_condition(self.api::<Pod>(), name, conditions::is_deleted(&uid));
+        tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap();
+    }
+
+    async fn events(&self, about: &str) -> Vec<String> {
+        let events = self
+            .api::<Event>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
+        let of_pod = events
+            .items
+            .into_iter()
+            .filter(|event| event.involved_object.name.as_deref() == Some(about));
+        of_pod
+            .map(|event| {
+                format!(
+                    "{}: {}",
+                    event.reason.unwrap_or_default(),
+                    event.message.unwrap_or_default()
+                )
+            })
+            .collect()
+    }
+
+    async fn log(&self, name: &str, parameters: LogParams) -> String {
+        self.api::<Pod>().logs(name, &parameters).await.unwrap()
+    }
+
+    fn pods_folder(&self) -> PathBuf {
+        self.folder.path().join("nodes").join(NODE).join("pods")
+    }
+}
+
+fn phase(pod: Option<&Pod>) -> &str {
+    pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref())
+        .unwrap_or_default()
+}
+
+fn container(pod: &Pod) -> &ContainerStatus {
+    &pod.status
+        .as_ref()
+        .unwrap()
+        .container_statuses
+        .as_ref()
+        .unwrap()[0]
+}
+
+fn waits_for(reason: &'static str) -> impl Condition<Pod> {
+    move |pod: Option<&Pod>| {
+        let status = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+        let waiting = status.and_then(|all| all.first()?.state.as_ref()?.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some(reason))
+    }
+}
+
+fn runs(restarts: i32) -> impl Condition<Pod> {
+    move |pod: Option<&Pod>| {
+        let status = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first());
+        status.is_some_and(|status| status.ready && status.restart_count == restarts)
+    }
+}
+
+/// A Pod of one container, which runs a script.
+fn script(name: &str, policy: &str, script: &str) -> Value {
+    json!({
+        "metadata": { "name": name },
+        "spec": {
+            "restartPolicy": policy,
+            "terminationGracePeriodSeconds": 5,
+            "containers": [{
+                "name": "main", "image": "tools",
+                "command": ["sh", "-c", script],
+            }],
+        },
+    })
+}
+
+/// Runs a test in a mount namespace of its own, on one thread so that the namespace holds for all
+/// of it.
+fn in_private_namespace(test: impl Future<Output = ()>) {
+    if let Err(error) = sys::namespace::enter() {
+        println!("skipped: {error}");
+        return;
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+#[test]
+fn the_node_registers_itself_and_its_driver() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        let nodes: Api<Node> = Api::all(home.client.clone());
+        let is_ready = |node: Option<&Node>| {
+            let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+            conditions
+                .into_iter()
+                .flatten()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        };
+        let node = tokio::time::timeout(PATIENCE, await_condition(nodes, NODE, is_ready));
+        let node = node.await.unwrap().unwrap().unwrap();
+        assert_eq!(
+            node.metadata.labels.unwrap()["topology.hostpath.csi/node"],
+            NODE
+        );
+        let drivers: Api<CSINode> = Api::all(home.client.clone());
+        let has_driver = |node: Option<&CSINode>| node.is_some_and(|n| !n.spec.drivers.is_empty());
+        let driver = tokio::time::timeout(PATIENCE, await_condition(drivers, NODE, has_driver));
+        let driver = driver
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .spec
+            .drivers
+            .remove(0);
+        assert_eq!(driver.name, "kubevirt.io.hostpath-provisioner");
+        assert_eq!(
+            driver.topology_keys.unwrap(),
+            ["topology.hostpath.csi/node"]
+        );
+        let leases: Api<Lease> = Api::namespaced(home.client.clone(), "kube-node-lease");
+        let is_alive = |lease: Option<&Lease>| {
+            lease.is_some_and(|lease| {
+                lease
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| spec.renew_time.is_some())
+            })
+        };
+        let alive = tokio::time::timeout(PATIENCE, await_condition(leases, NODE, is_alive));
+        alive.await.unwrap().unwrap();
+        home.stop_agent().await;
+    });
+}
+
+#[test]
+fn a_worker_writes_its_volume_and_leaves_a_last_word() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        home.create::<PersistentVolumeClaim>(json!({
+            "metadata": { "name": "disk" },
+            "spec": {
+                "storageClassName": "longshore-local",
+                "accessModes": ["ReadWriteOnce"],
+                "resources": { "requests": { "storage": "16Mi" } },
+            },
+        }))
+        .await;
+        let script = "id -u; echo $NAME $POD_IP; echo data > /data/disk.img; \
+                      printf '{\"message\":\"Import Complete\"}' > /dev/termination-log";
+        let address = json!({ "fieldRef": { "fieldPath": "status.podIP" } });
+        home.create::<Pod>(json!({
+            "metadata": { "name": "importer" },
+            "spec": {
+                "restartPolicy": "OnFailure",
+                "securityContext": { "runAsUser": 107, "fsGroup": 107, "runAsNonRoot": true },
+                "volumes": [
+                    { "name": "disk", "persistentVolumeClaim": { "claimName": "disk" } },
+                    { "name": "scratch", "emptyDir": {} },
+                ],
+                "containers": [{
+                    "name": "importer", "image": "longshore:1", "command": ["sh", "-c", script],
+                    "env": [
+                        { "name": "NAME", "value": "$(WHO)-$(POD_IP)" },
+                        { "name": "POD_IP", "valueFrom": address },
+                    ],
+                    "volumeMounts": [
+                        { "name": "disk", "mountPath": "/data" },
+                        { "name": "scratch", "mountPath": "/scratch" },
+                    ],
+                }],
+            },
+        }))
+        .await;
+        let pod = home.ended("importer").await;
+        assert_eq!(phase(Some(&pod)), "Succeeded", "{pod:#?}");
+        let status = pod.status.as_ref().unwrap();
+        let address = status.pod_ip.clone().unwrap();
+        assert!(address.starts_with("127.64."), "{address}");
+        let ended = container(&pod).state.clone().unwrap().terminated.unwrap();
+        assert_eq!(
+            (ended.exit_code, ended.reason.as_deref()),
+            (0, Some("Completed"))
+        );
+        assert_eq!(
+            ended.message.as_deref(),
+            Some("{\"message\":\"Import Complete\"}")
+        );
+        let log = home.log("importer", LogParams::default()).await;
+        assert_eq!(log, format!("107\n$(WHO)-$(POD_IP) {address}\n"));
+
+        let claim = home
+            .api::<PersistentVolumeClaim>()
+            .get("disk")
+            .await
+            .unwrap();
+        let volume = claim.spec.unwrap().volume_name.unwrap();
+        let folder = home
+            .folder
+            .path()
+            .join("nodes")
+            .join(NODE)
+            .join("pool")
+            .join(volume);
+        assert_eq!(
+            fs::read_to_string(folder.join("disk.img")).unwrap(),
+            "data\n"
+        );
+        let owner = fs::metadata(folder.join("disk.img")).unwrap();
+        // Where the node knows no such user, its own user owns what the container writes.
+        let id = if sys::namespace::can_become(107, 107).unwrap() {
+            107
+        } else {
+            0
+        };
+        assert_eq!((owner.uid(), owner.gid()), (id, id));
+        for expected in ["Pulled", "Created", "Started"] {
+            let events = home.events("importer").await;
+            assert!(
+                events.iter().any(|event| event.starts_with(expected)),
+                "{events:?}"
+            );
+        }
+        home.stop_agent().await;
+    });
+}
+
+#[test]
+fn a_failing_container_is_restarted_with_pauses_that_grow() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        let mut pod = script("p", "OnFailure", "echo attempt; echo no luck >&2; exit 1");
+        pod["spec"]["containers"][0]["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+        home.create::<Pod>(pod).await;
+        let pod = home.pod("p", waits_for("CrashLoopBackOff")).await;
+        assert_eq!(phase(Some(&pod)), "Running");
+        let status = container(&pod);
+        assert!(status.restart_count >= 1);
+        let last = status.last_state.clone().unwrap().terminated.unwrap();
+        assert_eq!((last.exit_code, last.reason.as_deref()), (1, Some("Error")));
+        let mut words: Vec<_> = last.message.as_deref().unwrap().lines().collect();
+        words.sort_unstable();
+        assert_eq!(words, ["attempt", "no luck"]);
+        let previous = LogParams {
+            previous: true,
+            tail_lines: Some(1),
+            ..LogParams::default()
+        };
+        assert_eq!(home.log("p", previous).await.lines().count(), 1);
+        home.stop_agent().await;
+    });
+}
+
+#[test]
+fn what_is_missing_is_said_and_awaited() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        let mut pod = script("p", "Never", "test \"$WORD\" = sesame");
+        pod["spec"]["containers"][0]["env"] = json!([
+            { "name": "WORD", "valueFrom": { "secretKeyRef": { "name": "pass", "key": "word" } } },
+        ]);
+        home.create::<Pod>(pod).await;
+        let waiting = home.pod("p", waits_for("CreateContainerConfigError")).await;
+        let waiting = container(&waiting).state.clone().unwrap().waiting.unwrap();
+        assert_eq!(
+            waiting.message.as_deref(),
+            Some("secret \"pass\" not found")
+        );
+        home.create::<Secret>(json!({
+            "metadata": { "name": "pass" }, "stringData": { "word": "sesame" },
+        }))
+        .await;
+        assert_eq!(phase(Some(&home.ended("p").await)), "Succeeded");
+
+        let mut foreign = script("q", "Never", "");
+        foreign["spec"]["containers"][0]["command"] = Value::Null;
+        home.create::<Pod>(foreign).await;
+        let waiting = home.pod("q", waits_for("ErrImagePull")).await;
+        assert_eq!(phase(Some(&waiting)), "Pending");
+        home.stop_agent().await;
+    });
+}
+
+#[test]
+fn a_deleted_pod_may_finish_and_leaves_nothing() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        let patient = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+        home.create::<Pod>(script("p", "Always", patient)).await;
+        home.pod("p", runs(0)).await;
+        let follow = LogParams {
+            follow: true,
+            ..LogParams::default()
+        };
+        let mut lines = home
+            .api::<Pod>()
+            .log_stream("p", &follow)
+            .await
+            .unwrap()
+            .lines();
+        assert_eq!(lines.try_next().await.unwrap().as_deref(), Some("ready"));
+        home.api::<Pod>()
+            .delete("p", &DeleteParams::default())
+            .await
+            .unwrap();
+        assert_eq!(lines.try_next().await.unwrap().as_deref(), Some("bye"));
+        assert_eq!(lines.try_next().await.unwrap(), None);
+        if home.api::<Pod>().get_opt("p").await.unwrap().is_some() {
+            home.gone("p").await;
+        }
+        assert_eq!(fs::read_dir(home.pods_folder()).unwrap().count(), 0);
+        home.stop_agent().await;
+    });
+}
+
+#[test]
+fn an_agent_takes_up_where_the_last_one_died() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        home.create::<Pod>(script("p", "OnFailure", "echo ready; sleep 1000"))
+            .await;
+        home.create::<Pod>(script("once", "Never", "sleep 1000"))
+            .await;
+        let before = home.pod("p", runs(0)).await;
+        home.pod("once", runs(0)).await;
+        home.stop_agent().await;
+        let orphan = home.pods_folder().join("0-0-0-0/volumes/pvc-1");
+        fs::create_dir_all(orphan.join("mount")).unwrap();
+        fs::write(orphan.join("handle"), "pvc-1").unwrap();
+
+        home.start_agent();
+        let after = home.pod("p", runs(1)).await;
+        let last = container(&after)
+            .last_state
+            .clone()
+            .unwrap()
+            .terminated
+            .unwrap();
+        assert_eq!(last.exit_code, 137);
+        let address = |pod: &Pod| pod.status.as_ref().unwrap().pod_ip.clone();
+        assert_eq!(address(&after), address(&before));
+        assert_eq!(phase(Some(&home.ended("once").await)), "Failed");
+        home.api::<Pod>()
+            .delete("p", &DeleteParams::default().grace_period(0))
+            .await
+            .unwrap();
+        home.api::<Pod>()
+            .delete("once", &DeleteParams::default())
+            .await
+            .unwrap();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while fs::read_dir(home.pods_folder()).unwrap().count() > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "folders stay");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        home.stop_agent().await;
+    });
+}
