@@ -9,7 +9,8 @@ help: ## show this list
 setup: ## install the tools that tests and demo need, or name them
 	@scripts/setup.sh
 
-demo: setup ## import a real disk image, and show what happens
+demo: ## import a real disk image, and show what happens
+	@scripts/setup.sh demo
 	@cargo build --release --bin longshore
 	@$(call built,release) demo
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes sure that the tools of tests and demo are there. Where it is root, it installs what is missing;
-# otherwise it names it. Changes nothing where nothing is missing.
+# Makes sure that the tools of the tests are there, or with the argument `demo` those of the demo.
+# Where it is root, it installs what is missing; otherwise it names it. Changes nothing where
+# nothing is missing.
 set -euo pipefail
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # where some of the tools are, for ordinary users too
 
@@ -9,46 +10,58 @@ if ! command -v cargo >/dev/null; then
   exit 1
 fi
 
-# tool, and the Debian package that has it
+# Tools, and the Debian packages that have them.
+tools=(cc=gcc mke2fs=e2fsprogs nginx=nginx-light qemu-img=qemu-utils)
+[[ ${1:-} == demo ]] || tools+=(kubectl=kubernetes-client qemu-io=qemu-utils)
+
 missing=()
-while read -r tool package; do
-  command -v "$tool" >/dev/null || missing+=("$package")
-done <<'TOOLS'
-cc gcc
-kubectl kubernetes-client
-mke2fs e2fsprogs
-nginx nginx-light
-qemu-img qemu-utils
-qemu-io qemu-utils
-TOOLS
-((${#missing[@]})) || exit 0
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+for tool in "${tools[@]}"; do
+  command -v "${tool%=*}" >/dev/null || missing+=("${tool#*=}")
+done
 
-if ! command -v apt-get >/dev/null; then
-  echo "setup: missing: ${missing[*]} (names of Debian packages); install them and try again" >&2
-  exit 1
-fi
-if ((EUID != 0)); then
-  echo "setup: missing packages: run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-  exit 1
+install() {
+  if ! command -v apt-get >/dev/null; then
+    echo "setup: missing: $* (names of Debian packages); install them and try again" >&2
+    exit 1
+  fi
+  if ((EUID != 0)); then
+    echo "setup: missing packages: run: sudo apt-get install --no-install-recommends $*" >&2
+    exit 1
+  fi
+
+  # Only nginx's program is wanted. Its package would start a server on port 80; Debian asks this
+  # file first, and it is there for the time of the installation only.
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+
+  echo "setup: installing $*"
+  export DEBIAN_FRONTEND=noninteractive
+  local log
+  log=$(mktemp)
+  if ! { apt-get update && apt-get install --yes --no-install-recommends "$@"; } >"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    echo "setup: apt-get could not install $*; the whole log is in $log" >&2
+    exit 1
+  fi
+  rm -f "$log"
+}
+
+if ((${#missing[@]})); then
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  install "${missing[@]}"
 fi
 
-# Only nginx's program is wanted. Its package would start a server on port 80; Debian asks this
-# file first, and it is there for the time of the installation only.
-policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
-  trap 'rm -f "$policy"' EXIT
-  trap 'exit 130' INT TERM
-  printf '#!/bin/sh\nexit 101\n' >"$policy"
-  chmod 755 "$policy"
+# Older ones cannot wait for a value.
+if [[ ${1:-} != demo ]]; then
+  version=$(kubectl version --client -o json 2>/dev/null | sed -n 's/.*"minor": "\([0-9]*\).*/\1/p')
+  if ((${version:-0} < 26)); then
+    echo "setup: kubectl is too old for the tests, which need 1.26 or later:" \
+      "see https://kubernetes.io/docs/tasks/tools" >&2
+    exit 1
+  fi
 fi
-
-echo "setup: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
-if ! { apt-get update && apt-get install --yes --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-  tail -n 5 "$log" >&2
-  echo "setup: apt-get could not install ${missing[*]}; the whole log is in $log" >&2
-  exit 1
-fi
-rm -f "$log"

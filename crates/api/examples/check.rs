@@ -17,7 +17,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let asked = data_volume.claim_spec().and_then(|claim| claim.request());
     match asked {
         Some(size) if data_volume.spec.storage.is_some() => {
-            println!("admitted; claim of {} bytes", required(size.units(), Overhead::DEFAULT));
+            println!(
+                "admitted; claim of {} bytes",
+                required(size.units(), Overhead::DEFAULT)
+            );
         }
         Some(size) => println!("admitted; claim of {} bytes", size.units()),
         None => println!("admitted; the size comes from the source"),

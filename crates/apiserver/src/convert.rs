@@ -1,7 +1,7 @@
 //! Between the form in which an object is stored and the version in which it is asked for.
 //!
-//! Versions of a CRD differ only in `apiVersion` (conversion strategy `None`). Of the built-in kinds,
-//! the two forms of Event share one storage.
+//! Versions of a CRD differ only in `apiVersion` (conversion strategy `None`). Of the built-in
+//! kinds, the two forms of Event share one storage.
 
 mod event;
 

@@ -80,7 +80,7 @@ pub struct SubresourceRequest {
 
 /// Serves a subresource, such as `pods/log`.
 pub trait Subresource: Send + Sync {
-    /// Answers one request; the body may stream.
+    /// Answers one request. The body may stream; one of open length ends when the port closes.
     fn call(
         &self,
         request: SubresourceRequest,

@@ -9,7 +9,8 @@ use crate::status::Cause;
 
 /// One served version of one resource.
 ///
-/// Built-in kinds come from [`crate::builtin::kinds`], others from `CustomResourceDefinition` objects.
+/// Built-in kinds come from [`crate::builtin::kinds`], others from `CustomResourceDefinition`
+/// objects.
 #[derive(Debug, Clone)]
 pub struct Kind {
     /// API group; empty for the core group.

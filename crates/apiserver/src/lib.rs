@@ -1,9 +1,9 @@
 //! A small Kubernetes API server: durable, generic, embeddable.
 //!
-//! Objects are JSON documents of some [kind](kind::Kind). Kinds are data – names, a schema, columns, a
-//! few hooks – and every kind takes the same path, whether it is compiled in or comes from a
-//! `CustomResourceDefinition`. The server knows what Kubernetes clients rely on, and nothing of what
-//! the objects are for; controllers are ordinary clients, in this process or elsewhere.
+//! Objects are JSON documents of some [kind](kind::Kind). Kinds are data – names, a schema,
+//! columns, a few hooks – and every kind takes the same path, whether it is compiled in or comes
+//! from a `CustomResourceDefinition`. The server knows what Kubernetes clients rely on, and nothing
+//! of what the objects are for; controllers are ordinary clients, in this process or elsewhere.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,10 +28,10 @@
 //!
 //! # The way back
 //!
-//! Reads and watches never touch the disk. `serve` picks objects by [`selector`], `convert`s them to
-//! the asked version, and shows them as they are, as bare metadata, or as a [`table`]. [`discovery`]
-//! and [`openapi`] describe the registry's kinds to clients, and a [`status`] is how anything is
-//! refused.
+//! Reads and watches never touch the disk. `serve` picks objects by [`selector`], `convert`s them
+//! to the asked version, and shows them as they are, as bare metadata, or as a [`table`].
+//! [`discovery`] and [`openapi`] describe the registry's kinds to clients, and a [`status`] is how
+//! anything is refused.
 
 pub mod access;
 pub mod builtin;
@@ -51,6 +51,7 @@ pub mod server;
 pub mod status;
 pub mod store;
 pub mod table;
+mod wire;
 
 pub use access::User;
 pub use serve::query::Query;

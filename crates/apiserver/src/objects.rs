@@ -2,11 +2,13 @@
 //!
 //! * `decode`: a request's body becomes an object of a kind
 //! * `create`, `update`, `delete`: the three ways to change the store
+//! * `size`: how large an object may be
 //! * `special`: what namespaces, Pods and definitions do beyond the rest
 
 mod create;
 pub(crate) mod decode;
 mod delete;
+pub(crate) mod size;
 mod special;
 mod update;
 
@@ -122,6 +124,7 @@ impl Objects {
 
 /// Every check of a new state that needs no other object.
 fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+    size::check(kind, meta::name(object), object)?;
     let mut causes = meta::validate(kind, object, old);
     causes.extend(schema::validate(&kind.schema, &kind.definitions, object));
     if let Some(validate) = kind.hooks.validate {

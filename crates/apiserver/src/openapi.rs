@@ -1,7 +1,7 @@
 //! OpenAPI v3: one document for each group and version, found through an index.
 //!
 //! Clients use it to explain fields, to learn how lists are merged, and to find out whether the
-//! server validates fields.
+//! server validates fields. The last of these also stands in [`v2`], for clients that look there.
 
 use std::sync::Arc;
 
@@ -12,6 +12,10 @@ use crate::kind::Kind;
 
 mod paths;
 mod schemas;
+pub mod v2;
+
+/// The mark by which clients find the kind of an operation or schema.
+const GROUP_VERSION_KIND: &str = "x-kubernetes-group-version-kind";
 
 /// `/openapi/v3`: where the documents are. The hash in an address changes with its document, so
 /// that clients can keep what they have read.
@@ -44,7 +48,7 @@ pub fn document(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value
     }
     Some(json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.33.0"},
+        "info": info(),
         "paths": paths::of(&served),
         "components": {"schemas": schemas::of(&served)},
     }))
@@ -59,7 +63,12 @@ fn place(group: &str, version: &str) -> String {
     }
 }
 
-/// The mark by which clients find the kind of an operation or schema.
+/// What every document says about the whole API.
+fn info() -> Value {
+    json!({"title": "Kubernetes", "version": "v1.33.0"})
+}
+
+/// The value of [`GROUP_VERSION_KIND`].
 fn group_version_kind(kind: &Kind) -> Value {
     json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
 }

@@ -2,10 +2,12 @@
 
 pub mod strategic;
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::kind::Kind;
-use crate::objects::Document;
+use crate::meta;
+use crate::objects::{Document, size};
 use crate::status::Status;
 
 /// Most operations of one JSON patch.
@@ -64,13 +66,7 @@ impl Patch {
     /// Applies it to the present state of an object.
     pub(crate) fn apply(&self, kind: &Kind, present: &Value) -> Result<Document, Status> {
         match self {
-            Self::Json(patch) => {
-                let mut value = present.clone();
-                json_patch::patch(&mut value, &patch.0).map_err(|error| {
-                    Status::unprocessable(format!("the patch cannot be applied: {error}"))
-                })?;
-                Ok(value.into())
-            }
+            Self::Json(patch) => apply_json(kind, patch, present.clone()).map(Document::from),
             Self::Merge(patch) => {
                 let mut value = present.clone();
                 json_patch::merge(&mut value, &patch.value);
@@ -88,5 +84,66 @@ impl Patch {
                 })
             }
         }
+    }
+}
+
+/// Applies a JSON patch step by step, because copies of copies grow without bound.
+fn apply_json(kind: &Kind, patch: &json_patch::Patch, mut value: Value) -> Result<Value, Status> {
+    let mut copied = 0;
+    for (index, operation) in patch.0.iter().enumerate() {
+        if let PatchOperation::Copy(copy) = operation {
+            copied += copy.from.resolve(&value).map_or(0, size::of);
+            if copied > size::LIMIT {
+                let name = meta::name(&value);
+                return Err(Status::object_too_large(kind, name, size::LIMIT));
+            }
+        }
+        json_patch::patch(&mut value, std::slice::from_ref(operation)).map_err(|mut error| {
+            error.operation = index;
+            Status::unprocessable(format!("the patch cannot be applied: {error}"))
+        })?;
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use super::*;
+
+    fn patched(operations: &Value) -> Result<Value, Status> {
+        let kind = &crate::builtin::kinds()[0];
+        let body = operations.to_string();
+        let patch = Patch::parse(kind, "application/json-patch+json", body.as_bytes())?;
+        let present = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+        Ok(patch.apply(kind, &present)?.value)
+    }
+
+    #[test]
+    fn a_step_that_fails_is_named() {
+        let steps = json!([
+            {"op": "copy", "from": "/data/k", "path": "/data/l"},
+            {"op": "test", "path": "/data/l", "value": "v"},
+        ]);
+        assert_eq!(
+            patched(&steps).unwrap()["data"],
+            json!({"k": "v", "l": "v"})
+        );
+        let mut steps = steps;
+        steps[1]["value"] = "w".into();
+        let refused = patched(&steps).unwrap_err();
+        assert!(
+            refused.message.contains("operation '/1' failed"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn copies_of_copies_do_not_fill_the_memory() {
+        let double = |n| json!({"op": "copy", "from": "/data", "path": format!("/data/{n}")});
+        let refused = patched(&(0..64).map(double).collect()).unwrap_err();
+        assert_eq!(refused.code, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -4,9 +4,10 @@
 //! * `filter`, `read`, `watch`: what it gets to see
 //! * `write`: what it changes
 //! * `documents`: what describes the API itself
-//! * `respond`: the answer
+//! * `respond`: the answer; `closing`: its end when the server stops
 
 mod body;
+mod closing;
 mod documents;
 mod filter;
 mod negotiate;
@@ -28,12 +29,12 @@ use crate::extend::{Body, SubresourceRequest};
 use crate::kind::Kind;
 use crate::objects::Objects;
 use crate::status::Status;
+use closing::Closing;
 use documents::Documents;
 use filter::Filter;
 use path::{Path, ResourcePath};
 use query::Query;
 use respond::View;
-use watch::Closing;
 
 /// Answers requests.
 #[derive(Debug)]
@@ -197,7 +198,11 @@ impl Handler {
             query,
             body: body::read(body).await?,
         };
-        handler.call(request).await
+        let response = handler.call(request).await?;
+        Ok(match parts.extensions.get::<Closing>() {
+            Some(closing) => closing::ending_with(closing.clone(), response),
+            None => response,
+        })
     }
 }
 

@@ -168,6 +168,23 @@ impl Status {
         )
     }
 
+    /// 413: the object is larger than what is stored.
+    pub fn object_too_large(kind: &Kind, name: &str, limit: usize) -> Self {
+        let message = format!(
+            "{} \"{name}\" is too large: an object is at most {limit} bytes of JSON",
+            kind.group_resource()
+        );
+        let details = Self::about(kind, name);
+        Self {
+            details,
+            ..Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestEntityTooLarge",
+                message,
+            )
+        }
+    }
+
     /// 415: the body is in a format that is not served here.
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {
         Self::new(

@@ -1,8 +1,9 @@
 //! Where objects live: durable in SQLite, served from memory.
 //!
-//! One writer thread owns the database. It takes whatever writes have queued up, checks each against
-//! the revision its author saw, commits them in one transaction, and only then shows them to readers,
-//! watchers and their authors. So what was acknowledged is durable, and what is read was acknowledged.
+//! One writer thread owns the database. It takes whatever writes have queued up, checks each
+//! against the revision its author saw, commits them in one transaction, and only then shows them
+//! to readers, watchers and their authors. So what was acknowledged is durable, and what is read
+//! was acknowledged.
 //!
 //! * `disk`: the database file and its two tables
 //! * `memory`: current objects and recent events per resource
@@ -74,7 +75,8 @@ pub enum Write {
     Create(Value),
     /// Replaces the state that was read at this revision.
     Update(u64, Value),
-    /// Removes the state that was read at this revision; the value is what watchers get to see last.
+    /// Removes the state that was read at this revision; the value is what watchers get to see
+    /// last.
     Delete(u64, Value),
 }
 
@@ -204,8 +206,8 @@ impl Store {
                 .send(request)
                 .map_err(|_| WriteError::Closed)?;
         }
-        // A blocking task rather than a plain await: it keeps a paused test clock from running ahead
-        // while the disk works.
+        // A blocking task rather than a plain await: it keeps a paused test clock from running
+        // ahead while the disk works.
         let wait = tokio::task::spawn_blocking(move || answer.blocking_recv());
         wait.await
             .ok()
@@ -240,7 +242,8 @@ impl Store {
         self.memory.revision()
     }
 
-    /// Stops writing and releases the folder. Reads still work; writes answer [`WriteError::Closed`].
+    /// Stops writing and releases the folder. Reads still work; writes answer
+    /// [`WriteError::Closed`].
     pub fn close(&self) {
         let running = self.writer.lock().take();
         if let Some(Running {

@@ -75,8 +75,8 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Reads the certificates in a folder, and makes those that are missing, nearly expired, or do not
-    /// cover a host that the server listens on.
+    /// Reads the certificates in a folder, and makes those that are missing, nearly expired, or do
+    /// not cover a host that the server listens on.
     pub fn open(dir: &Path, hosts: &[String]) -> Result<Self, PkiError> {
         fs::DirBuilder::new()
             .recursive(true)

@@ -1,5 +1,5 @@
-//! The syntax rules of names, labels and annotations (Kubernetes, "Object Names and IDs", RFC 1123).
-//! Each function returns every rule that a text breaks.
+//! The syntax rules of names, labels and annotations (Kubernetes, "Object Names and IDs",
+//! RFC 1123). Each function returns every rule that a text breaks.
 
 use std::sync::LazyLock;
 

@@ -27,10 +27,11 @@ pub(crate) enum Origin {
 }
 
 impl Objects {
-    /// Changes an object to what `propose` makes of its present state, and returns it as it is stored.
+    /// Changes an object to what `propose` makes of its present state, and returns it as it is
+    /// stored.
     ///
-    /// When another change comes between, the proposal is made again; a proposal that names the state
-    /// it is based on then conflicts.
+    /// When another change comes between, the proposal is made again; a proposal that names the
+    /// state it is based on then conflicts.
     pub(crate) async fn update(
         &self,
         call: &mut Call,

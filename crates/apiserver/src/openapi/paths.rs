@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{group_version_kind, place, reference, schemas};
+use super::{GROUP_VERSION_KIND, group_version_kind, place, reference, schemas};
 use crate::kind::Kind;
 
 /// An operation: HTTP method, what Kubernetes calls it, and what it takes.
@@ -14,7 +14,7 @@ struct Operation {
 }
 
 /// A query parameter: name, type and meaning.
-type Parameter = (&'static str, &'static str, &'static str);
+pub(super) type Parameter = (&'static str, &'static str, &'static str);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Body {
@@ -38,7 +38,8 @@ const FORCE: Parameter = (
 );
 
 const WRITE: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
-const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
+/// What a patch takes beside its body.
+pub(super) const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
 const LIST: &[Parameter] = &[
     (
         "allowWatchBookmarks",
@@ -132,28 +133,48 @@ const ON_OBJECT: [Operation; 4] = [
 pub(super) fn of(kinds: &[&Kind]) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in kinds {
-        let base = format!("/{}", place(&kind.group, &kind.version));
-        let collection = if kind.namespaced {
+        if kind.namespaced {
             // Across namespaces there is only reading.
-            let all = format!("{base}/{}", kind.plural);
+            let all = format!("/{}/{}", place(&kind.group, &kind.version), kind.plural);
             paths.insert(all, item(kind, &ON_COLLECTION[..1], &[]));
-            format!("{base}/namespaces/{{namespace}}/{}", kind.plural)
-        } else {
-            format!("{base}/{}", kind.plural)
-        };
-        let namespace: &[&str] = if kind.namespaced { &["namespace"] } else { &[] };
-        let named = [&["name"], namespace].concat();
-        let object = format!("{collection}/{{name}}");
-        if kind.status_subresource {
-            paths.insert(
-                format!("{object}/status"),
-                item(kind, &ON_OBJECT[..3], &named),
-            );
         }
-        paths.insert(object, item(kind, &ON_OBJECT, &named));
-        paths.insert(collection, item(kind, &ON_COLLECTION, namespace));
+        let variables = variables(kind);
+        let object = object(kind);
+        if kind.status_subresource {
+            let status = format!("{object}/status");
+            paths.insert(status, item(kind, &ON_OBJECT[..3], variables));
+        }
+        paths.insert(object, item(kind, &ON_OBJECT, variables));
+        paths.insert(
+            collection(kind),
+            item(kind, &ON_COLLECTION, &variables[1..]),
+        );
     }
     paths
+}
+
+/// The path of the objects of a kind, in one namespace where they live in such.
+fn collection(kind: &Kind) -> String {
+    let base = place(&kind.group, &kind.version);
+    if kind.namespaced {
+        format!("/{base}/namespaces/{{namespace}}/{}", kind.plural)
+    } else {
+        format!("/{base}/{}", kind.plural)
+    }
+}
+
+/// The path of one object of a kind.
+pub(super) fn object(kind: &Kind) -> String {
+    format!("{}/{{name}}", collection(kind))
+}
+
+/// The variables in the path of one object.
+pub(super) fn variables(kind: &Kind) -> &'static [&'static str] {
+    if kind.namespaced {
+        &["name", "namespace"]
+    } else {
+        &["name"]
+    }
 }
 
 fn item(kind: &Kind, operations: &[Operation], variables: &[&str]) -> Value {
@@ -184,7 +205,7 @@ fn operation(kind: &Kind, operation: &Operation) -> Value {
     let object = json!({"$ref": reference(&schemas::name(kind))});
     let mut document = json!({
         "x-kubernetes-action": operation.action,
-        "x-kubernetes-group-version-kind": group_version_kind(kind),
+        GROUP_VERSION_KIND: group_version_kind(kind),
         "parameters": parameters,
         "responses": {"200": {"description": "OK"}},
     });
@@ -198,6 +219,13 @@ fn operation(kind: &Kind, operation: &Operation) -> Value {
 }
 
 fn patch_content(kind: &Kind) -> Value {
+    patch_types(kind)
+        .map(|type_| (type_.to_owned(), json!({"schema": {}})))
+        .collect()
+}
+
+/// The media types of the patches that a kind takes.
+pub(super) fn patch_types(kind: &Kind) -> impl Iterator<Item = &'static str> + use<> {
     let strategic = kind
         .is_builtin()
         .then_some("application/strategic-merge-patch+json");
@@ -205,8 +233,5 @@ fn patch_content(kind: &Kind) -> Value {
         "application/json-patch+json",
         "application/merge-patch+json",
     ];
-    let content = types.into_iter().chain(strategic);
-    content
-        .map(|type_| (type_.to_owned(), json!({"schema": {}})))
-        .collect()
+    types.into_iter().chain(strategic)
 }

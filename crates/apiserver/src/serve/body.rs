@@ -45,7 +45,7 @@ pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Document, Status
             return protobuf::decode(body)
                 .map(Document::from)
                 .map_err(|error| match error {
-                    ProtobufError::Malformed => Status::bad_request(error.to_string()),
+                    ProtobufError::Malformed(_) => Status::bad_request(error.to_string()),
                     ProtobufError::Unsupported => Status::unsupported_media_type(error.to_string()),
                 });
         }

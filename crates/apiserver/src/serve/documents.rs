@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::negotiate;
+use super::negotiate::{self, OPENAPI_2_PROTOBUF};
 use super::path::Path;
 use super::respond;
 use crate::discovery::{self, Subresource};
@@ -16,6 +16,8 @@ use crate::extend::Body;
 use crate::openapi;
 use crate::registry::Catalog;
 use crate::status::Status;
+
+const JSON: &str = "application/json";
 
 /// Media type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -33,7 +35,7 @@ pub(crate) struct Documents {
 #[derive(Debug, Default)]
 struct Cache {
     generation: u64,
-    texts: HashMap<String, Bytes>,
+    contents: HashMap<String, Bytes>,
 }
 
 impl Documents {
@@ -60,16 +62,13 @@ impl Documents {
             Path::CoreVersions | Path::Groups if aggregated => {
                 let core = *path == Path::CoreVersions;
                 let text = self.cached(catalog, &format!("aggregated {core}"), || {
-                    Some(if core {
+                    Some(json_bytes(&if core {
                         discovery::aggregated_core(kinds, &self.subresources)
                     } else {
                         discovery::aggregated(kinds, &self.subresources)
-                    })
+                    }))
                 })?;
-                let mut response = tagged(text, headers);
-                let media_type = HeaderValue::from_static(AGGREGATED);
-                response.headers_mut().insert(CONTENT_TYPE, media_type);
-                Ok(response)
+                Ok(tagged(text, AGGREGATED, headers))
             }
             Path::CoreVersions => Ok(respond::value(
                 StatusCode::OK,
@@ -88,16 +87,43 @@ impl Documents {
                 let list = list.ok_or_else(Status::no_such_path)?;
                 Ok(respond::value(StatusCode::OK, &list))
             }
+            _ => self.openapi(catalog, path, headers),
+        }
+    }
+
+    fn openapi(
+        &self,
+        catalog: &Catalog,
+        path: &Path,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Status> {
+        let kinds = &catalog.kinds;
+        match path {
+            Path::OpenApi2 if negotiate::wants_openapi_protobuf(headers)? => {
+                let make = || Some(openapi::v2::protobuf(kinds).into());
+                let message = self.cached(catalog, "openapi v2 protobuf", make)?;
+                Ok(tagged(message, OPENAPI_2_PROTOBUF, headers))
+            }
+            Path::OpenApi2 => {
+                let make = || Some(json_bytes(&openapi::v2::document(kinds)));
+                let text = self.cached(catalog, "openapi v2", make)?;
+                Ok(tagged(text, JSON, headers))
+            }
             Path::OpenApi3 => {
-                let text = self.cached(catalog, "openapi", || Some(openapi::index(kinds)))?;
-                Ok(tagged(text, headers))
+                let make = || Some(json_bytes(&openapi::index(kinds)));
+                let text = self.cached(catalog, "openapi v3", make)?;
+                Ok(tagged(text, JSON, headers))
             }
             Path::OpenApi3Of { group, version } => {
-                let name = format!("openapi {group}/{version}");
-                let make = || openapi::document(kinds, group, version);
-                Ok(tagged(self.cached(catalog, &name, make)?, headers))
+                let name = format!("openapi v3 {group}/{version}");
+                let make = || {
+                    openapi::document(kinds, group, version)
+                        .as_ref()
+                        .map(json_bytes)
+                };
+                Ok(tagged(self.cached(catalog, &name, make)?, JSON, headers))
             }
-            Path::Resource(_) => Err(Status::no_such_path()),
+            _ => Err(Status::no_such_path()),
         }
     }
 
@@ -105,27 +131,27 @@ impl Documents {
         &self,
         catalog: &Catalog,
         name: &str,
-        make: impl FnOnce() -> Option<Value>,
+        make: impl FnOnce() -> Option<Bytes>,
     ) -> Result<Bytes, Status> {
         let mut cache = self.cache.lock();
         if cache.generation != catalog.generation {
             *cache = Cache {
                 generation: catalog.generation,
-                texts: HashMap::new(),
+                contents: HashMap::new(),
             };
         }
-        if let Some(text) = cache.texts.get(name) {
-            return Ok(text.clone());
+        if let Some(content) = cache.contents.get(name) {
+            return Ok(content.clone());
         }
-        let text = Bytes::from(make().ok_or_else(Status::no_such_path)?.to_string());
-        cache.texts.insert(name.into(), text.clone());
-        Ok(text)
+        let content = make().ok_or_else(Status::no_such_path)?;
+        cache.contents.insert(name.into(), content.clone());
+        Ok(content)
     }
 }
 
 /// A document that a client need not take twice.
-fn tagged(text: Bytes, headers: &HeaderMap) -> Response<Body> {
-    let tag = format!("\"{:016X}\"", discovery::fnv1a(&text));
+fn tagged(document: Bytes, media_type: &'static str, headers: &HeaderMap) -> Response<Body> {
+    let tag = format!("\"{:016X}\"", discovery::fnv1a(&document));
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok());
@@ -134,7 +160,10 @@ fn tagged(text: Bytes, headers: &HeaderMap) -> Response<Body> {
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
-        respond::json_text(StatusCode::OK, text)
+        let mut changed = Response::new(respond::full(document));
+        let media_type = HeaderValue::from_static(media_type);
+        changed.headers_mut().insert(CONTENT_TYPE, media_type);
+        changed
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(ETAG, tag);
@@ -143,6 +172,10 @@ fn tagged(text: Bytes, headers: &HeaderMap) -> Response<Body> {
         .headers_mut()
         .insert(VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+fn json_bytes(value: &Value) -> Bytes {
+    value.to_string().into()
 }
 
 fn text(text: &'static str) -> Response<Body> {

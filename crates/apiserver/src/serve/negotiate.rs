@@ -87,6 +87,23 @@ pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
         })
 }
 
+/// Media type of OpenAPI v2 in protobuf.
+pub(crate) const OPENAPI_2_PROTOBUF: &str =
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// An older spelling of [`OPENAPI_2_PROTOBUF`], which is not a valid media type, but in use.
+const OPENAPI_2_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// Whether the client prefers OpenAPI v2 in protobuf.
+pub(crate) fn wants_openapi_protobuf(headers: &HeaderMap) -> Result<bool, Status> {
+    accepted(accept(headers))
+        .find_map(|range| match range.essence {
+            OPENAPI_2_PROTOBUF | OPENAPI_2_PROTOBUF_OLD => Some(true),
+            _ => range.is_json().then_some(false),
+        })
+        .ok_or_else(Status::not_acceptable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +131,14 @@ mod tests {
                        application/json";
         assert!(wants_aggregated(&headers(kubectl)));
         assert!(!wants_aggregated(&headers("application/json")));
+    }
+
+    #[test]
+    fn openapi_is_protobuf_for_those_who_ask() {
+        let kubectl = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        assert!(wants_openapi_protobuf(&headers(kubectl)).unwrap());
+        assert!(!wants_openapi_protobuf(&headers("application/json, */*")).unwrap());
+        assert!(!wants_openapi_protobuf(&HeaderMap::new()).unwrap());
+        assert!(wants_openapi_protobuf(&headers("text/html")).is_err());
     }
 }

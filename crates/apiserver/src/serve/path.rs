@@ -1,7 +1,7 @@
 //! What a request's path asks for.
 //!
-//! The grammar is that of the Kubernetes API: `/api/v1/…` for the core group, `/apis/GROUP/VERSION/…`
-//! for others, then `[namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]]`.
+//! The grammar is that of the Kubernetes API: `/api/v1/…` for the core group,
+//! `/apis/GROUP/VERSION/…` for others, then `[namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]]`.
 
 use super::query::percent_decode;
 
@@ -18,6 +18,8 @@ pub(crate) enum Path {
     Group(String),
     /// `/api/v1` or `/apis/GROUP/VERSION`: resources of a version.
     Resources { group: String, version: String },
+    /// `/openapi/v2`.
+    OpenApi2,
     /// `/openapi/v3`.
     OpenApi3,
     /// `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`.
@@ -64,6 +66,7 @@ impl Path {
             },
             ["api", version, rest @ ..] => Self::Resource(resource("", version, rest)?),
             ["apis", group, version, rest @ ..] => Self::Resource(resource(group, version, rest)?),
+            ["openapi", "v2"] => Self::OpenApi2,
             ["openapi", "v3"] => Self::OpenApi3,
             ["openapi", "v3", "api", version] => Self::OpenApi3Of {
                 group: String::new(),

@@ -8,6 +8,8 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
 
+use crate::wire::{Content, Malformed, Reader};
+
 /// The media type of such bodies.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 
@@ -18,7 +20,7 @@ const MAGIC: &[u8] = b"k8s\0";
 pub(crate) enum ProtobufError {
     /// The bytes do not follow the encoding.
     #[error("the body is not a well-formed Kubernetes protobuf message")]
-    Malformed,
+    Malformed(#[from] Malformed),
     /// The kind is served in JSON only.
     #[error("this kind can only be sent as application/json")]
     Unsupported,
@@ -80,7 +82,7 @@ const PRECONDITIONS: &[Field] = &[(1, "uid", Shape::Text), (2, "resourceVersion"
 
 /// Reads a body as the object that it would be in JSON.
 pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
-    let envelope = body.strip_prefix(MAGIC).ok_or(ProtobufError::Malformed)?;
+    let envelope = body.strip_prefix(MAGIC).ok_or(Malformed)?;
     let (mut type_, mut raw): (&[u8], &[u8]) = (&[], &[]);
     let mut reader = Reader(envelope);
     while let Some((number, content)) = reader.field()? {
@@ -106,7 +108,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
 }
 
 /// Reads a message. Empty values are left out, as a Go client's JSON would.
-fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, ProtobufError> {
+fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, Malformed> {
     let mut object = Map::new();
     let mut reader = Reader(bytes);
     while let Some((number, content)) = reader.field()? {
@@ -142,21 +144,21 @@ fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, ProtobufError> {
                 add(&mut object, message(bytes, fields)?);
             }
             (Shape::Texts, Content::Bytes(bytes)) => add(&mut object, text(bytes)?.into()),
-            _ => return Err(ProtobufError::Malformed),
+            _ => return Err(Malformed),
         }
     }
     Ok(Value::Object(object))
 }
 
 /// Reads one entry of a map: a message of a key and a value.
-fn entry(bytes: &[u8], shape: Shape) -> Result<(String, Value), ProtobufError> {
+fn entry(bytes: &[u8], shape: Shape) -> Result<(String, Value), Malformed> {
     let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
     let mut reader = Reader(bytes);
     while let Some((number, content)) = reader.field()? {
         match (number, content) {
             (1, Content::Bytes(bytes)) => key = bytes,
             (2, Content::Bytes(bytes)) => value = bytes,
-            _ => return Err(ProtobufError::Malformed),
+            _ => return Err(Malformed),
         }
     }
     let value = match shape {
@@ -166,61 +168,8 @@ fn entry(bytes: &[u8], shape: Shape) -> Result<(String, Value), ProtobufError> {
     Ok((text(key)?, value.into()))
 }
 
-fn text(bytes: &[u8]) -> Result<String, ProtobufError> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| ProtobufError::Malformed)
-}
-
-/// The content of a field, by its wire type.
-enum Content<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// The next field; none at the end.
-    fn field(&mut self) -> Result<Option<(u64, Content<'a>)>, ProtobufError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let key = self.number()?;
-        let content = match key & 7 {
-            0 => Content::Number(self.number()?),
-            1 => Content::Bytes(self.bytes(8)?),
-            2 => {
-                let length = self.number()?;
-                Content::Bytes(self.bytes(length)?)
-            }
-            5 => Content::Bytes(self.bytes(4)?),
-            _ => return Err(ProtobufError::Malformed),
-        };
-        Ok(Some((key >> 3, content)))
-    }
-
-    fn bytes(&mut self, length: u64) -> Result<&'a [u8], ProtobufError> {
-        let length = usize::try_from(length).map_err(|_| ProtobufError::Malformed)?;
-        let (bytes, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(ProtobufError::Malformed)?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-
-    /// A variable-length number.
-    fn number(&mut self) -> Result<u64, ProtobufError> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(ProtobufError::Malformed)?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(ProtobufError::Malformed)
-    }
+fn text(bytes: &[u8]) -> Result<String, Malformed> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
 }
 
 #[cfg(test)]
@@ -255,7 +204,7 @@ mod tests {
             "data": {"k": "/wA="}, "type": "Opaque", "immutable": true,
         });
         assert_eq!(decode(&body), Ok(expected));
-        assert_eq!(decode(b"{}"), Err(ProtobufError::Malformed));
+        assert_eq!(decode(b"{}"), Err(Malformed.into()));
         let other = [field(1, b"v1"), field(2, b"Pod")].concat();
         let body = [MAGIC, &field(1, &other)].concat();
         assert_eq!(decode(&body), Err(ProtobufError::Unsupported));

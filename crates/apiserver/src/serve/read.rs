@@ -92,8 +92,8 @@ pub(crate) struct Listing {
 
 /// Lists objects of a kind as a request asks for.
 ///
-/// Later pages show the objects of their own moment under the revision of the first page, so a watch
-/// from there sees every change that fell between the pages.
+/// Later pages show the objects of their own moment under the revision of the first page, so a
+/// watch from there sees every change that fell between the pages.
 pub(crate) fn list(
     store: &Store,
     kind: &Kind,

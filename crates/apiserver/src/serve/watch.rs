@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::closing::{Closing, closed};
 use super::filter::Filter;
 use super::negotiate::Form;
 use super::query::Query;
@@ -35,9 +36,6 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Longest lifetime that a client can ask for.
 const LIFETIME_MAX: Duration = Duration::from_hours(24);
-
-/// A signal that the server stops; true from then on.
-pub(crate) type Closing = tokio::sync::watch::Receiver<bool>;
 
 /// Answers a watch request with its stream.
 pub(crate) fn start(
@@ -181,7 +179,7 @@ impl Watcher {
     async fn wait(&mut self) {
         let closing = async {
             match &mut self.closing {
-                Some(closing) => drop(closing.wait_for(|closing| *closing).await),
+                Some(closing) => closed(closing).await,
                 None => std::future::pending().await,
             }
         };

@@ -95,7 +95,8 @@ impl Listener {
         }
     }
 
-    /// Serves until `stop` ends; then ends the watches, and waits a little for other requests.
+    /// Serves until `stop` ends; then ends watches and other streams, and waits a
+    /// little for the rest.
     pub async fn serve(
         self,
         server: ApiServer,

@@ -1,7 +1,7 @@
 //! The database file: `object` holds what is, `log` what happened lately.
 //!
-//! Keys are `resource/namespace/name`. The newest row of `log` also carries the revision counter over
-//! a restart, since the newest change may have been a deletion.
+//! Keys are `resource/namespace/name`. The newest row of `log` also carries the revision counter
+//! over a restart, since the newest change may have been a deletion.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -99,7 +99,8 @@ impl Memory {
         }
     }
 
-    /// Puts an object that was stored before the history starts, or whose event is remembered apart.
+    /// Puts an object that was stored before the history starts, or whose event is remembered
+    /// apart.
     pub(super) fn restore(&mut self, key: Key, object: Arc<Object>) {
         let state = self.state.get_mut();
         state.revision = state.revision.max(object.revision);
@@ -196,8 +197,8 @@ impl Memory {
     }
 }
 
-/// Follows one resource. It holds no queue: it reads the shared history at its own pace, and expires
-/// when that has moved on.
+/// Follows one resource. It holds no queue: it reads the shared history at its own pace, and
+/// expires when that has moved on.
 #[derive(Debug)]
 pub struct Watch {
     memory: Arc<Memory>,

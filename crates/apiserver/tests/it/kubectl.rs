@@ -268,6 +268,14 @@ async fn faults_are_explained() {
         "{}",
         answer.stderr
     );
+    for api_version in ["v1", "example.org/v1"] {
+        let nonsense = CONFIG
+            .replace("ConfigMap", "Nonsense")
+            .replace("apiVersion: v1", &format!("apiVersion: {api_version}"));
+        let answer = cluster.feed(&["create", "-f", "-"], &nonsense).await;
+        let expected = format!("no matches for kind \"Nonsense\" in version \"{api_version}\"");
+        assert!(answer.stderr.contains(&expected), "{}", answer.stderr);
+    }
     let side = cluster
         .feed(&["apply", "--server-side", "-f", "-"], CONFIG)
         .await;

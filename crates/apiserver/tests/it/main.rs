@@ -5,5 +5,7 @@ mod client;
 mod crash;
 mod custom;
 mod kubectl;
+mod openapi;
+mod stop;
 mod support;
 mod wire;

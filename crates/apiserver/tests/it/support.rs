@@ -11,13 +11,15 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// A running server; dropping it stops the port.
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) dir: TempDir,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
 }
 
 /// What a command printed, and whether it succeeded.
@@ -41,7 +43,7 @@ impl Cluster {
         let kubeconfig = dir.path().join("kubeconfig");
         pki.write_kubeconfig(&kubeconfig, &listener.url()).unwrap();
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn({
+        let serving = tokio::spawn({
             let server = server.clone();
             async move {
                 let stopped = async { drop(stopped.await) };
@@ -52,8 +54,15 @@ impl Cluster {
             server,
             kubeconfig,
             dir,
-            _stop: stop,
+            stop,
+            serving,
         }
+    }
+
+    /// Stops the port, and waits until it is closed.
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
     }
 
     /// kubectl, ready for arguments.

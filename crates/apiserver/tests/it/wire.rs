@@ -115,6 +115,30 @@ async fn wrong_requests_have_their_own_codes() {
 }
 
 #[tokio::test]
+async fn objects_do_not_grow_without_bound() {
+    let api = Api::start(Extensions::default()).await;
+    let megabyte = "x".repeat(1024 * 1024);
+    let mut object = config("a");
+    object["data"] = json!({"k": megabyte});
+    let (code, _) = api.create(CONFIGS, &object).await;
+    assert_eq!(code, StatusCode::CREATED);
+    let patch = json!({"data": {"l": megabyte}}).to_string();
+    let request = Request::patch(format!("{CONFIGS}/a"))
+        .header("content-type", "application/merge-patch+json");
+    let (code, status) = read(api.send(request, patch).await).await;
+    assert_eq!(code, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(status["reason"], "RequestEntityTooLarge");
+    assert_eq!(
+        status["message"],
+        "configmaps \"a\" is too large: an object is at most 1572864 bytes of JSON"
+    );
+    object["metadata"]["name"] = "b".into();
+    object["data"]["l"] = megabyte.into();
+    let (code, _) = api.create(CONFIGS, &object).await;
+    assert_eq!(code, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn preconditions_guard_deletion() {
     let api = Api::start(Extensions::default()).await;
     let (_, made) = api.create(CONFIGS, &config("a")).await;

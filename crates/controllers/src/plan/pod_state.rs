@@ -138,7 +138,9 @@ fn killed(end: &ContainerStateTerminated) -> String {
 fn simplified(text: &str) -> String {
     let lower = text.to_lowercase();
     if TOO_SMALL.iter().any(|part| lower.contains(part)) {
-        return "DataVolume too small to contain image".to_owned();
+        // Clients look for the sentence; people need the sizes.
+        let detail = text.trim().trim_start_matches("Unable to process data: ");
+        return format!("DataVolume too small to contain image: {detail}");
     }
     text.trim().to_owned()
 }
@@ -194,7 +196,14 @@ mod tests {
         ] {
             let end = json!({ "terminated": { "exitCode": 1, "message": text } });
             let state = state("Running", json!({ "state": end }));
-            assert_eq!(state.message, "DataVolume too small to contain image");
+            assert!(
+                state
+                    .message
+                    .starts_with("DataVolume too small to contain image: ")
+                    && state.message.ends_with(text),
+                "{}",
+                state.message
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use testkit::{AwkwardServer, LONG, image, manifest, wait_for};
+use testkit::{AwkwardServer, LONG, image, manifest, process, wait_for};
 
 use crate::longshore;
 
@@ -108,4 +108,17 @@ fn a_deletion_goes_on_after_everything_was_killed() {
         let left = longshore.run("get dv,pvc,pv -o name").ok();
         (left.is_empty() && longshore.volumes().is_empty()).then_some(())
     });
+}
+
+#[test]
+fn a_killed_storage_driver_is_started_again() {
+    let longshore = longshore();
+    longshore.apply(&manifest::blank("before", "16Mi"));
+    longshore.wait_until_succeeded("before");
+    let mut processes = process::descendants(longshore.pid()).into_iter();
+    let driver = processes.find(|process| process.command.contains(" csi "));
+    driver.expect("a driver must be there").kill9();
+    longshore.apply(&manifest::blank("after", "16Mi"));
+    longshore.wait_until_succeeded("after");
+    assert_eq!(longshore.volumes().len(), 2);
 }

@@ -13,14 +13,17 @@ use crate::{Site, longshore};
 
 /// The condition of a DataVolume: status, reason and message.
 fn condition(longshore: &Longshore, name: &str, kind: &str) -> [String; 3] {
+    condition_if_any(longshore, name, kind).unwrap()
+}
+
+fn condition_if_any(longshore: &Longshore, name: &str, kind: &str) -> Option<[String; 3]> {
     let object = longshore.kubectl().json(&format!("dv {name}"));
-    let conditions = object["status"]["conditions"].as_array().unwrap();
+    let conditions = object["status"]["conditions"].as_array()?;
     let found = conditions
         .iter()
-        .find(|condition| condition["type"] == kind)
-        .unwrap();
-    ["status", "reason", "message"]
-        .map(|field| found[field].as_str().unwrap_or_default().to_owned())
+        .find(|condition| condition["type"] == kind)?;
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    Some(["status", "reason", "message"].map(text))
 }
 
 fn storage_request(claim: &Value) -> &str {
@@ -294,4 +297,47 @@ fn many_blank_disks_are_made_at_once() {
         longshore.wait_until_succeeded(name);
     }
     assert_eq!(longshore.volumes().len(), names.len());
+}
+
+#[test]
+fn a_class_that_does_not_exist_is_told_and_awaited() {
+    let longshore = longshore();
+    longshore.apply(&manifest::blank("disk", "16Mi").replace("longshore-local-immediate", "fancy"));
+    wait_for("the reason", LONG, || {
+        let described = longshore.run("describe dv disk").stdout;
+        described
+            .contains("StorageClass fancy was not found")
+            .then_some(())
+    });
+    let class = longshore
+        .run("get sc longshore-local-immediate -o yaml")
+        .ok();
+    longshore.apply(&class.replace("name: longshore-local-immediate", "name: fancy"));
+    longshore.wait_until_succeeded("disk");
+}
+
+#[test]
+fn a_disk_that_no_node_has_room_for_says_so() {
+    let longshore = longshore();
+    longshore.apply(&manifest::blank("disk", "1000Ti"));
+    wait_for("the reason", LONG, || {
+        let [status, reason, message] = condition_if_any(&longshore, "disk", "Bound")?;
+        let told = message.contains("no node has") && message.contains("target PVC disk Pending");
+        (told && status == "False" && reason == "Pending").then_some(())
+    });
+    longshore.run("delete dv disk --timeout=60s").ok();
+}
+
+#[test]
+fn a_block_volume_says_that_it_is_not_offered() {
+    let longshore = longshore();
+    let volume = manifest::blank("disk", "16Mi")
+        .replace("    accessModes", "    volumeMode: Block\n    accessModes");
+    longshore.apply(&volume);
+    wait_for("the reason", LONG, || {
+        let [_, _, message] = condition_if_any(&longshore, "disk", "Bound")?;
+        message
+            .contains("does not offer block volumes")
+            .then_some(())
+    });
 }

@@ -100,14 +100,16 @@ fn a_claim_that_is_deleted_in_the_middle_is_made_and_filled_again() {
         .kubectl()
         .field("pvc disk", "{.metadata.uid}")
         .unwrap();
-    longshore.run("delete pvc disk --timeout=60s").ok();
+    // Without waiting: kubectl would take the new claim for the old one.
+    longshore.run("delete pvc disk --wait=false").ok();
+    wait_for("a new claim", LONG, || {
+        let uid = longshore.kubectl().field("pvc disk", "{.metadata.uid}");
+        uid.filter(|uid| *uid != before)
+    });
     server.release();
     longshore.wait_until_succeeded("disk");
-    let after = longshore
-        .kubectl()
-        .field("pvc disk", "{.metadata.uid}")
-        .unwrap();
-    assert_ne!(before, after);
+    let claims = longshore.run("get pvc -o name").ok();
+    assert!(claims.contains("persistentvolumeclaim/disk"), "{claims}");
 }
 
 #[test]

@@ -181,16 +181,24 @@ pub(crate) fn waits_for_consumer(class: &StorageClass) -> bool {
 /// Whether something other than a CSI driver fills the volume of this claim: its data source is of a
 /// kind that no driver knows.
 pub(crate) fn has_populator(claim: &PersistentVolumeClaim) -> bool {
+    let source = claim.spec.as_ref().and_then(data_source);
+    source.is_some_and(|source| !is_drivers(source))
+}
+
+/// Whether a CSI driver is to fill the volume of this claim from another claim or a snapshot.
+pub(crate) fn copies_a_volume(claim: &PersistentVolumeClaim) -> bool {
     claim
         .spec
         .as_ref()
         .and_then(data_source)
-        .is_some_and(|(group, kind)| {
-            !matches!(
-                (group, kind),
-                ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-            )
-        })
+        .is_some_and(is_drivers)
+}
+
+fn is_drivers(source: (&str, &str)) -> bool {
+    matches!(
+        source,
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
 }
 
 fn data_source(spec: &PersistentVolumeClaimSpec) -> Option<(&str, &str)> {

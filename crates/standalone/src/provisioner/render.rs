@@ -44,6 +44,12 @@ pub(super) fn create_request(
             "claim Selector is not supported".into(),
         ));
     }
+    if claims::copies_a_volume(claim) {
+        // An empty volume in place of a copy would be taken for the data.
+        return Err(ProvisionError::Unsupported(
+            "the driver copies neither claims nor snapshots: leave dataSource out".into(),
+        ));
+    }
     let required_bytes = i64::try_from(claims::requested_bytes(claim)).unwrap_or(i64::MAX);
     let here = topology(node);
     Ok(CreateVolumeRequest {
@@ -231,6 +237,15 @@ mod tests {
         assert_eq!(request.capacity_range.unwrap().required_bytes, 1 << 30);
         let unknown = class(json!({"csi.storage.k8s.io/surprise": "x"}));
         assert!(create_request(&claim(), &unknown, "n1").is_err());
+    }
+
+    #[test]
+    fn an_empty_volume_is_never_given_for_a_copy() {
+        let mut copy = claim();
+        let source = json!({"kind": "PersistentVolumeClaim", "name": "golden"});
+        copy.spec.as_mut().unwrap().data_source = object(source);
+        let error = create_request(&copy, &class(json!({})), "n1").unwrap_err();
+        assert!(matches!(error, ProvisionError::Unsupported(_)), "{error}");
     }
 
     #[test]
