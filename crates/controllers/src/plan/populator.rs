@@ -159,6 +159,11 @@ pub fn waits_for_consumer(target: &PersistentVolumeClaim, class: &StorageClass) 
 fn follow(observed: Observed<'_>, prime: &PersistentVolumeClaim) -> Plan {
     let Observed { target, volume, .. } = observed;
     let mut wanted = mirrored(prime);
+    let complete = annotation(&prime.metadata, annotations::POD_PHASE) == Some("Succeeded");
+    if complete {
+        // The target shows success once the volume is its own.
+        wanted.remove(annotations::POD_PHASE);
+    }
     let obstacle = observed
         .obstacle
         .filter(|_| phase(prime) == Some("Pending"));
@@ -191,7 +196,6 @@ fn follow(observed: Observed<'_>, prime: &PersistentVolumeClaim) -> Plan {
         let message = format!("import into {} failed", target.name_any());
         notices.push(Notice::warning("importFailed", message));
     }
-    let complete = annotation(&prime.metadata, annotations::POD_PHASE) == Some("Succeeded");
     let step = match volume {
         Some(volume) if complete => rebind(target, volume),
         _ => Step::None,
@@ -236,12 +240,17 @@ fn finish(target: &PersistentVolumeClaim, prime: &PersistentVolumeClaim) -> Plan
         wanted.insert(key.to_owned(), None);
     }
     let changed = missing(&target.metadata, wanted);
+    let retained = annotation(&prime.metadata, annotations::RETAIN_POD) == Some("true");
     let mut notices = Vec::new();
-    if is_live(Some(prime)) {
+    if changed.contains_key(annotations::POD_PHASE) {
         let message = format!("Successfully imported into {}", target.name_any());
         notices.push(Notice::normal("importSucceeded", message));
+        if retained {
+            let message = "PVC Prime retained in Lost state for debugging purposes";
+            notices.push(Notice::warning("RetainedPVCPrime", message));
+        }
     }
-    let step = if is_live(Some(prime)) {
+    let step = if is_live(Some(prime)) && !retained {
         Step::DeletePrime
     } else {
         Step::None

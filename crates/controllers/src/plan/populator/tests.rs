@@ -129,6 +129,22 @@ fn the_prime_claim_goes_when_the_target_has_its_volume() {
 }
 
 #[test]
+fn a_worker_that_is_to_be_kept_keeps_its_claim() {
+    let (source, class) = (source(), class("Immediate"));
+    let done = json!({ annotations::POD_PHASE: "Succeeded", annotations::RETAIN_POD: "true" });
+    let lost = prime("Lost", done.clone());
+    let target = target("Bound", json!({}));
+    let first = plan(observe(&target, &source, &class, Some(&lost)));
+    assert_eq!(first.step, Step::None);
+    assert_eq!(first.notices[1].reason, "RetainedPVCPrime");
+    let told = self::target("Bound", done);
+    assert_eq!(
+        plan(observe(&told, &source, &class, Some(&lost))).notices,
+        []
+    );
+}
+
+#[test]
 fn why_there_is_no_volume_is_told_on_the_target() {
     let (source, class) = (source(), class("Immediate"));
     let target = target("Pending", json!({}));
