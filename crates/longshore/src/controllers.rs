@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use api::DataVolume;
 use kube::{Api, api::ListParams};
 
-use crate::{cli::ControllersArgs, connect, output, run};
+use crate::{cli::ControllersArgs, connect, output, process};
 
 /// Runs the reconcilers until it is told to stop.
 pub(crate) async fn serve(args: ControllersArgs) -> Result<()> {
@@ -25,6 +25,6 @@ pub(crate) async fn serve(args: ControllersArgs) -> Result<()> {
         config.worker_image = image;
     }
     output::line("controllers are running")?;
-    controllers::run(client, config, run::stop_requested()).await;
+    controllers::run(client, config, process::stop_requested()).await;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{cli::CsiArgs, run};
+use crate::{cli::CsiArgs, process};
 
 /// Serves the driver until it is told to stop.
 pub(crate) async fn serve(args: CsiArgs) -> Result<()> {
@@ -13,5 +13,5 @@ pub(crate) async fn serve(args: CsiArgs) -> Result<()> {
         node_id: args.nodeid,
         version: args.version,
     };
-    Ok(hostpath::serve(config, run::stop_requested()).await?)
+    Ok(hostpath::serve(config, process::stop_requested()).await?)
 }

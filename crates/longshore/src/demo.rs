@@ -26,7 +26,7 @@ use self::{
     programs::{PATIENCE, Programs, Standalone, WebServer},
     screen::Screen,
 };
-use crate::{connect, run};
+use crate::{connect, process};
 
 /// Name of the DataVolume, and of its claim.
 const NAME: &str = "demo";
@@ -41,7 +41,7 @@ pub(crate) async fn run() -> Result<()> {
         folder.context("failed to make a temporary folder: set TMPDIR to another place")?;
     let shown = tokio::select! {
         biased;
-        () = run::stop_requested() => {
+        () = process::stop_requested() => {
             Err(anyhow::anyhow!("the demo was stopped; nothing is left of it"))
         }
         shown = show(&programs, folder.path()) => shown,

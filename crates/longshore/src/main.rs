@@ -11,6 +11,7 @@ mod csi;
 mod demo;
 mod install;
 mod output;
+mod process;
 mod run;
 mod status;
 mod up;

@@ -24,7 +24,7 @@ use crate::{
     admission,
     cli::UpArgs,
     connect, install, output,
-    run::{self, block_on},
+    process::{self, block_on},
 };
 
 /// Serves until it is told to stop.
@@ -87,7 +87,7 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
     let told = async {
         let told = announce(&kubeconfig, &url);
         if told.is_ok() {
-            run::stop_requested().await;
+            process::stop_requested().await;
         }
         stop.send_replace(true);
         told
