@@ -8,6 +8,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// The exit code of a process that SIGTERM ended, as shells give it.
+const TERMINATED: i32 = 128 + 15;
+
 /// Runs a future to its end on a runtime with a thread per processor.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     install_crypto();
@@ -48,4 +51,25 @@ async fn parent_gone() {
 fn install_crypto() {
     // An error means that it has been installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Makes SIGTERM end the process at once. By itself it would not where the process is the first of
+/// its container, which the kernel shields from signals that it does not handle.
+pub(crate) fn end_on_terminate() -> Result<()> {
+    let wait = || -> std::io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(async {
+            signal(SignalKind::terminate())?.recv().await;
+            Ok(())
+        })
+    };
+    let watcher = std::thread::Builder::new().name("signals".to_owned());
+    let watcher = watcher.spawn(move || {
+        if wait().is_ok() {
+            std::process::exit(TERMINATED);
+        }
+    });
+    watcher
+        .map(drop)
+        .context("failed to start a thread for signals")
 }

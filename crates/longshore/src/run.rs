@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Cli, Command, WorkerCommand},
     controllers, crds, csi, demo, output,
-    process::block_on,
+    process::{block_on, end_on_terminate},
     status, up,
 };
 
@@ -32,7 +32,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         // A sandbox is built by a process with one thread.
         Command::PodInit => return Ok(standalone::node::sandbox::pod_init()),
-        Command::Worker(WorkerCommand::Import) => return Ok(worker::import::main(None)),
+        Command::Worker(WorkerCommand::Import) => {
+            end_on_terminate()?;
+            return Ok(worker::import::main(None));
+        }
         // Namespaces are entered before there are threads.
         Command::Up(args) => up::run(&args)?,
         Command::Demo => block_on(demo::run())?,
