@@ -27,6 +27,8 @@ pub const SERVICE_ACCOUNT: &str = "cdi.kubevirt.io/storage.pod.serviceAccountNam
 pub const SOURCE: &str = "cdi.kubevirt.io/storage.import.source";
 /// URL of an import source.
 pub const ENDPOINT: &str = "cdi.kubevirt.io/storage.import.endpoint";
+/// Whether any certificate of an import source is accepted: `true` or `false`.
+pub const INSECURE_SKIP_VERIFY: &str = "cdi.kubevirt.io/storage.import.insecureSkipVerify";
 /// Name of the worker Pod that imports into a claim.
 pub const IMPORT_POD: &str = "cdi.kubevirt.io/storage.import.importPodName";
 

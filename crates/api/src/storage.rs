@@ -43,6 +43,7 @@ pub struct ClaimSpec {
     pub storage_class_name: Option<String>,
     /// `Filesystem`, the disk is a file, or `Block`, the disk is the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Block", "Filesystem"]))]
     pub volume_mode: Option<String>,
     /// An object that the volume is filled from, in place of `spec.source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

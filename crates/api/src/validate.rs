@@ -4,6 +4,7 @@ use crate::{
     data_volume::{ContentType, DataVolumeSpec},
     source::{DataVolumeSource, DataVolumeSourceRef, HttpSource},
     storage::ClaimSpec,
+    volume_import_source::VolumeImportSourceSpec,
 };
 
 /// The longest name of a DataVolume.
@@ -72,6 +73,30 @@ pub fn update(old: &DataVolumeSpec, new: &DataVolumeSpec) -> Result<(), Fault> {
     Err(Fault {
         reason: "FieldValueDuplicate",
         message: "Cannot update DataVolume Spec".to_owned(),
+        field: "spec".to_owned(),
+    })
+}
+
+/// Checks a new VolumeImportSource.
+pub fn create_import_source(spec: &VolumeImportSourceSpec) -> Result<(), Fault> {
+    let nothing = DataVolumeSource::default();
+    source(
+        spec.source.as_ref().unwrap_or(&nothing),
+        spec.content_type.unwrap_or_default(),
+    )
+}
+
+/// Checks a change of a VolumeImportSource.
+pub fn update_import_source(
+    old: &VolumeImportSourceSpec,
+    new: &VolumeImportSourceSpec,
+) -> Result<(), Fault> {
+    if old == new {
+        return Ok(());
+    }
+    Err(Fault {
+        reason: "FieldValueDuplicate",
+        message: "Cannot update VolumeImportSource Spec".to_owned(),
         field: "spec".to_owned(),
     })
 }

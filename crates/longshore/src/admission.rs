@@ -1,33 +1,45 @@
 //! Admission in process: the same rules that a cluster reaches through webhooks.
 
-use api::{DataVolume, DataVolumeSpec, validate};
+use api::{
+    DataVolume, VolumeImportSource,
+    validate::{self, Fault},
+};
 use apiserver::{
     extend::{Admission, AdmissionRequest, Operation},
     status::Status,
 };
 use http::StatusCode;
 use kube::Resource;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// The name that clients see in a refusal.
-const WEBHOOK: &str = "datavolume-validate.cdi.kubevirt.io";
+/// The names that clients see in a refusal.
+const DATA_VOLUME_WEBHOOK: &str = "datavolume-validate.cdi.kubevirt.io";
+/// See [`DATA_VOLUME_WEBHOOK`].
+const POPULATOR_WEBHOOK: &str = "populator-validate.cdi.kubevirt.io";
 
 /// The rules for `cdi.kubevirt.io`.
 pub(crate) struct Rules;
 
 impl Admission for Rules {
     fn review(&self, request: &AdmissionRequest<'_>) -> Result<Vec<String>, Status> {
-        let kind = request.kind;
-        let is_data_volume =
-            kind.group == DataVolume::group(&()) && kind.kind == DataVolume::kind(&());
-        if !is_data_volume || !request.subresource.is_empty() {
+        if !request.subresource.is_empty() || request.kind.group != DataVolume::group(&()) {
             return Ok(Vec::new());
         }
-        let result = match (request.operation, request.object, request.old_object) {
-            (Operation::Create, Some(new), _) => validate::create(request.name, &spec(new)?),
-            (Operation::Update, Some(new), Some(old)) => validate::update(&spec(old)?, &spec(new)?),
-            _ => Ok(()),
+        let result = if request.kind.kind == DataVolume::kind(&()) {
+            check(
+                request,
+                |new| validate::create(request.name, new),
+                validate::update,
+            )?
+        } else if request.kind.kind == VolumeImportSource::kind(&()) {
+            check(
+                request,
+                validate::create_import_source,
+                validate::update_import_source,
+            )?
+        } else {
+            Ok(())
         };
         result
             .map(|()| Vec::new())
@@ -35,20 +47,46 @@ impl Admission for Rules {
     }
 }
 
-fn spec(object: &Value) -> Result<DataVolumeSpec, Status> {
-    DataVolumeSpec::deserialize(&object["spec"]).map_err(|error| Status {
+/// Checks the `spec` of a new object, or its change.
+fn check<S: DeserializeOwned>(
+    request: &AdmissionRequest<'_>,
+    create: impl FnOnce(&S) -> Result<(), Fault>,
+    update: impl FnOnce(&S, &S) -> Result<(), Fault>,
+) -> Result<Result<(), Fault>, Status> {
+    Ok(
+        match (request.operation, request.object, request.old_object) {
+            (Operation::Create, Some(new), _) => create(&spec(request, new)?),
+            (Operation::Update, Some(new), Some(old)) => {
+                update(&spec(request, old)?, &spec(request, new)?)
+            }
+            _ => Ok(()),
+        },
+    )
+}
+
+fn spec<S: DeserializeOwned>(request: &AdmissionRequest<'_>, object: &Value) -> Result<S, Status> {
+    S::deserialize(&object["spec"]).map_err(|error| Status {
         code: StatusCode::BAD_REQUEST,
         reason: "BadRequest",
-        message: format!("spec cannot be read as a DataVolume's: {error}"),
+        message: format!(
+            "spec cannot be read as that of a {}: {error}",
+            request.kind.kind
+        ),
         details: Value::Null,
     })
 }
 
-fn refusal(request: &AdmissionRequest<'_>, fault: &validate::Fault) -> Status {
+fn refusal(request: &AdmissionRequest<'_>, fault: &Fault) -> Status {
+    let is_data_volume = request.kind.kind == DataVolume::kind(&());
+    let webhook = if is_data_volume {
+        DATA_VOLUME_WEBHOOK
+    } else {
+        POPULATOR_WEBHOOK
+    };
     Status {
         code: StatusCode::UNPROCESSABLE_ENTITY,
         reason: "Invalid",
-        message: format!("admission webhook \"{WEBHOOK}\" denied the request: {fault}"),
+        message: format!("admission webhook \"{webhook}\" denied the request: {fault}"),
         details: json!({
             "name": request.name,
             "group": request.kind.group,

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::{LONG, tool, wait_for};
+use crate::{LONG, finish, tool, wait_for};
 
 /// How to call `kubectl` for one API server.
 #[derive(Debug, Clone)]
@@ -189,6 +189,18 @@ impl Kubectl {
         }
     }
 
+    /// Starts a proxy on a free port.
+    #[track_caller]
+    pub fn proxy(&self) -> Proxy {
+        let process = self.watch("proxy --port=0");
+        let line = process.wait_for_line(&["Starting to serve on"]);
+        let address = line.rsplit(' ').next().unwrap_or_default();
+        Proxy {
+            url: format!("http://{address}"),
+            _process: process,
+        }
+    }
+
     /// Starts a command that goes on, such as `get -w`.
     #[track_caller]
     pub fn watch(&self, arguments: &str) -> Watch {
@@ -202,6 +214,33 @@ impl Kubectl {
             }
         });
         Watch { child, lines }
+    }
+}
+
+/// A `kubectl proxy`: the API by plain HTTP, for what `kubectl` itself does not show.
+#[derive(Debug)]
+pub struct Proxy {
+    _process: Watch,
+    url: String,
+}
+
+impl Proxy {
+    /// Sends a request by `curl`, with a body in JSON if there is one, and gives the answer.
+    #[track_caller]
+    pub fn call(&self, method: &str, path: &str, body: Option<&str>) -> Value {
+        let mut curl = tool("curl");
+        curl.args(["-s", "-X", method, &format!("{}{path}", self.url)]);
+        if let Some(body) = body {
+            curl.args([
+                "-H",
+                "Content-Type: application/json",
+                "--data-binary",
+                body,
+            ]);
+        }
+        let finished = finish(curl);
+        serde_json::from_str(&finished.stdout)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}: {finished:?}"))
     }
 }
 

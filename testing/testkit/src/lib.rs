@@ -46,7 +46,7 @@ mod tool;
 mod wait;
 
 pub use awkward::AwkwardServer;
-pub use kubectl::{Kubectl, Output, Watch};
+pub use kubectl::{Kubectl, Output, Proxy, Watch};
 pub use longshore::{Longshore, Refusal, Setup};
 pub use nginx::WebServer;
 pub use tool::{Finished, finish, tool};

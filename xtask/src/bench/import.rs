@@ -15,7 +15,7 @@ use testkit::{
     manifest, wait_for,
 };
 
-use super::{RUNS, Row, mebibytes, median, time};
+use super::{Promise, RUNS, Row, mebibytes, median, time, time_to_succeeded};
 
 /// The size of the disk.
 const SIZE: u64 = 512 * MIB;
@@ -26,22 +26,22 @@ const MEMORY: u64 = 64 << 20;
 const KINDS: [(&str, &str, &str); 4] = [
     (
         "zlib",
-        "import of a zlib qcow2 by HTTP : `qemu-img convert` of the file",
+        "import of a zlib qcow2 by HTTP : `qemu-img convert` of a local file",
         "-c",
     ),
     (
         "zstd",
-        "import of a zstd qcow2 by HTTP : `qemu-img convert` of the file",
+        "import of a zstd qcow2 by HTTP : `qemu-img convert` of a local file",
         "-c -o compression_type=zstd",
     ),
     (
         "plain",
-        "import of a plain qcow2 by HTTP : `qemu-img convert` of the file",
+        "import of a plain qcow2 by HTTP : `qemu-img convert` of a local file",
         "",
     ),
     (
         "raw",
-        "import of a raw image by HTTP : `qemu-img convert` of the file",
+        "import of a raw image by HTTP : `qemu-img convert` of a local file",
         "",
     ),
 ];
@@ -66,13 +66,15 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Row>> {
             ours.push(took);
             peak = peak.max(memory);
         }
-        rows.push(compared(what, median(ours), median(theirs)));
+        rows.push(compared(kind, what, median(ours), median(theirs)));
     }
     rows.push(Row {
         what: "worker, peak resident over all these imports",
         measured: mebibytes(peak),
-        promise: "64 MiB",
-        kept: peak <= MEMORY,
+        promise: Some(Promise {
+            at_most: "64 MiB",
+            kept: peak <= MEMORY,
+        }),
     });
     Ok(rows)
 }
@@ -118,7 +120,7 @@ fn convert(file: &Path, target: &Path) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
-/// From the DataVolume to Succeeded, and the most memory that a worker had.
+/// From the request to Succeeded, and the most memory that a worker had.
 fn import(
     longshore: &Longshore,
     web: &WebServer,
@@ -129,12 +131,11 @@ fn import(
         .file_name()
         .and_then(|name| name.to_str())
         .context("a file has a name")?;
-    let watch = longshore.kubectl().watch("get dv -w --no-headers");
     let done = AtomicBool::new(false);
     let measured = thread::scope(|scope| {
         let sampler = scope.spawn(|| peak_memory(longshore, &done));
-        longshore.apply(&manifest::http(name, &web.url(file), &SIZE.to_string()));
-        let took = time(|| drop(watch.wait_for_line(&[name, "Succeeded"])));
+        let manifest = manifest::http(name, &web.url(file), &SIZE.to_string());
+        let took = time_to_succeeded(longshore, name, &manifest);
         done.store(true, Relaxed);
         sampler.join().map(|memory| (took, memory))
     });
@@ -158,13 +159,17 @@ fn peak_memory(longshore: &Longshore, done: &AtomicBool) -> u64 {
     peak
 }
 
-fn compared(what: &'static str, ours: Duration, theirs: Duration) -> Row {
-    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+/// Only the kind that most images are of has a promise; the others are there to see.
+fn compared(kind: &str, what: &'static str, ours: Duration, theirs: Duration) -> Row {
     let (ours, theirs) = (ours.as_secs_f64(), theirs.as_secs_f64());
+    let ratio = ours / theirs;
+    let kept = ratio <= 1.0;
     Row {
         what,
         measured: format!("{ratio:.2} ({ours:.2} s : {theirs:.2} s)"),
-        promise: "1.00",
-        kept: ratio <= 1.0,
+        promise: (kind == "zlib").then_some(Promise {
+            at_most: "1.00",
+            kept,
+        }),
     }
 }

@@ -179,16 +179,21 @@ fn claim_annotations(data_volume: &DataVolume, with_source: bool) -> BTreeMap<St
     }
     let import = import_source(data_volume).spec;
     let import = import_annotations(&import);
-    let only = |key: &str| key != annotations::SOURCE && key != annotations::ENDPOINT;
+    let of_source = [
+        annotations::SOURCE,
+        annotations::ENDPOINT,
+        annotations::INSECURE_SKIP_VERIFY,
+    ];
     all.extend(
         import
             .into_iter()
-            .filter(|(key, _)| with_source || only(key)),
+            .filter(|(key, _)| with_source || !of_source.contains(&&**key)),
     );
     all
 }
 
-/// The annotations by which a claim says what it is to be filled with.
+/// The annotations by which a claim says what it is to be filled with. The source has been
+/// validated: what is not an HTTP server is blank.
 pub fn import_annotations(import: &VolumeImportSourceSpec) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut put = |key: &str, value: &str| all.insert(key.to_owned(), value.to_owned());
@@ -207,6 +212,9 @@ pub fn import_annotations(import: &VolumeImportSourceSpec) -> BTreeMap<String, S
         Some(http) => {
             put(annotations::SOURCE, "http");
             put(annotations::ENDPOINT, &http.url);
+            if http.insecure_skip_verify == Some(true) {
+                put(annotations::INSECURE_SKIP_VERIFY, "true");
+            }
         }
         None => {
             put(annotations::SOURCE, "none");

@@ -100,9 +100,12 @@ pub fn plan(observed: Observed<'_>) -> Plan {
     }
 }
 
-/// The status of a DataVolume whose claim could not be created, such as for lack of quota.
-pub fn claim_refused(data_volume: &DataVolume, reason: &str, message: &str) -> Plan {
-    let mut plan = refuse(data_volume, reason, message);
+/// What to say of a DataVolume whose claim the API server did not take.
+pub fn claim_refused(data_volume: &DataVolume, message: &str) -> Plan {
+    if !message.contains("exceeded quota:") {
+        return refuse(data_volume, "ErrClaimNotValid", message);
+    }
+    let mut plan = refuse(data_volume, "ErrExceededQuota", message);
     plan.status.phase = DataVolumePhase::Pending;
     plan
 }
@@ -145,6 +148,9 @@ fn claim_to_make(observed: Observed<'_>) -> Result<Plan, ClaimError> {
     };
     let source = populate.then(|| claim::import_source(data_volume));
     let claim = claim::claim_for(data_volume, spec, source.as_ref());
+    let mut status = report(data_volume, DataVolumePhase::Pending, None);
+    // A claim that was there before, and what it had come to, no longer counts.
+    status.progress = "N/A".to_owned();
     let chosen = [(
         annotations::USE_POPULATOR.to_owned(),
         Some(populate.to_string()),
@@ -155,7 +161,7 @@ fn claim_to_make(observed: Observed<'_>) -> Result<Plan, ClaimError> {
             source: source.map(Box::new),
         },
         annotations: missing(&data_volume.metadata, chosen.into()),
-        status: report(data_volume, DataVolumePhase::Pending, None),
+        status,
         notices: Vec::new(),
     })
 }
@@ -174,10 +180,16 @@ fn follow(observed: Observed<'_>, claim: &PersistentVolumeClaim) -> Plan {
     let phase = phase(observed, claim);
     let status = report(data_volume, phase, Some(claim));
     let mut notices = Vec::new();
+    let failure = failure_notice(data_volume, &status);
+    let pod_phase = annotation(&claim.metadata, annotations::POD_PHASE);
+    if failure.is_some() && pod_phase == Some("Failed") {
+        let message = format!("Failed to import into PVC {}", claim.name_any());
+        notices.push(Notice::warning("ImportFailed", message));
+    }
     if phase != data_volume.phase() {
         notices.extend(phase_notice(phase, &claim.name_any()));
     }
-    notices.extend(failure_notice(data_volume, &status));
+    notices.extend(failure);
     let populated = annotation(&data_volume.metadata, annotations::USE_POPULATOR) == Some("true");
     let just_done =
         phase == DataVolumePhase::Succeeded && data_volume.phase() != DataVolumePhase::Succeeded;
@@ -217,6 +229,8 @@ fn phase(observed: Observed<'_>, claim: &PersistentVolumeClaim) -> DataVolumePha
                 (true, false) => match pod_phase {
                     // Complete, but the volume is not the target's yet.
                     Some("Succeeded") => DataVolumePhase::ImportInProgress,
+                    // Another Pod will go on.
+                    Some("Failed" | "Unknown") => before,
                     other => transfer_phase(other, DataVolumePhase::Pending),
                 },
                 (false, false) => DataVolumePhase::Pending,

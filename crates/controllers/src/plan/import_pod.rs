@@ -140,16 +140,24 @@ fn environment(claim: &PersistentVolumeClaim, is_block: bool, overhead: Overhead
         .map(|size| size.0.clone());
     let overhead = if is_block { Overhead::NONE } else { overhead };
     let value = |key| text(claim, key).unwrap_or_default();
-    let preallocation = annotation(&claim.metadata, annotations::PREALLOCATION_REQUESTED);
+    let is_true = |key| annotation(&claim.metadata, key) == Some("true");
+    // A claim may name an endpoint alone.
+    let source = annotation(&claim.metadata, annotations::SOURCE).unwrap_or("http");
     let values = [
-        ("IMPORTER_SOURCE", value(annotations::SOURCE)),
+        ("IMPORTER_SOURCE", source.to_owned()),
         ("IMPORTER_ENDPOINT", value(annotations::ENDPOINT)),
         ("IMPORTER_CONTENTTYPE", value(annotations::CONTENT_TYPE)),
         ("IMPORTER_IMAGE_SIZE", size.unwrap_or_default()),
         ("OWNER_UID", claim.uid().unwrap_or_default()),
         ("FILESYSTEM_OVERHEAD", overhead.to_string()),
-        ("PREALLOCATION", (preallocation == Some("true")).to_string()),
-        ("INSECURE_TLS", "false".to_owned()),
+        (
+            "PREALLOCATION",
+            is_true(annotations::PREALLOCATION_REQUESTED).to_string(),
+        ),
+        (
+            "INSECURE_TLS",
+            is_true(annotations::INSECURE_SKIP_VERIFY).to_string(),
+        ),
     ];
     let mut all: Vec<EnvVar> = values
         .into_iter()

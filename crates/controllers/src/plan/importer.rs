@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{
     Annotations, Notice, annotation, missing,
@@ -21,7 +21,7 @@ pub struct Observed<'a> {
     pub class: Option<&'a StorageClass>,
     /// Its worker Pod, if there is one.
     pub pod: Option<&'a Pod>,
-    /// Another Pod that has the claim mounted, as `namespace/name`.
+    /// Another Pod that has the claim mounted, or the worker's name, as `namespace/name`.
     pub other_user: Option<&'a str>,
     /// Part of the transfer that is done, such as `45.40%`, if it could be read.
     pub progress: Option<&'a str>,
@@ -122,17 +122,36 @@ fn start(observed: Observed<'_>) -> Plan {
             "pod {user} using PersistentVolumeClaim {}",
             claim.name_any()
         );
-        return Plan {
-            notices: vec![Notice::warning("ImportTargetInUse", message)],
-            look_again: true,
-            ..Plan::default()
-        };
+        return in_use(metadata, message);
     }
     let pod = names::importer_pod(&claim.name_any());
     let wanted = [(annotations::IMPORT_POD.to_owned(), Some(pod))];
     Plan {
         pod: PodAction::Create,
         annotations: missing(metadata, wanted.into()),
+        ..Plan::default()
+    }
+}
+
+/// Waits until the claim is free, and tells why, once.
+fn in_use(metadata: &ObjectMeta, message: String) -> Plan {
+    let reason = "ImportTargetInUse";
+    let wanted = [
+        (annotations::RUNNING, "false"),
+        (annotations::RUNNING_REASON, reason),
+        (annotations::RUNNING_MESSAGE, &message),
+    ];
+    let wanted = wanted.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+    let annotations = missing(metadata, wanted.into());
+    let told = annotations.is_empty();
+    Plan {
+        annotations,
+        notices: if told {
+            Vec::new()
+        } else {
+            vec![Notice::warning(reason, message)]
+        },
+        look_again: true,
         ..Plan::default()
     }
 }
@@ -148,8 +167,14 @@ fn follow(observed: Observed<'_>, pod: &Pod) -> Plan {
     if state.reason == "Error" && changed.contains_key(annotations::RUNNING_MESSAGE) {
         notices.push(Notice::warning("ErrImportFailed", state.message.clone()));
     }
+    // A Pod that has failed as a whole, such as an evicted one, is never started again by itself.
+    let failed = state.phase == "Failed";
     Plan {
-        pod: PodAction::Keep,
+        pod: if failed {
+            PodAction::Delete
+        } else {
+            PodAction::Keep
+        },
         annotations: changed,
         notices,
         look_again: state.running,
@@ -258,6 +283,46 @@ mod tests {
             PodAction::Delete
         );
         assert_eq!(decide(&done, None).pod, PodAction::Keep);
+    }
+
+    #[test]
+    fn a_worker_that_failed_for_good_is_replaced() {
+        let before = claim("Bound", json!({ annotations::SOURCE: "http" }));
+        let mut evicted = pod("Failed");
+        let status = evicted.status.as_mut().unwrap();
+        status.container_statuses = None;
+        status.message = Some("The node was low on resource: memory".to_owned());
+        let plan = decide(&before, Some(&evicted));
+        assert_eq!(plan.pod, PodAction::Delete);
+        assert_eq!(
+            plan.notices[0].message,
+            "The node was low on resource: memory"
+        );
+        let after = claim("Bound", json!({ annotations::POD_PHASE: "Failed" }));
+        assert_eq!(decide(&after, None).pod, PodAction::Create);
+    }
+
+    #[test]
+    fn a_claim_in_use_is_left_alone_and_that_is_told_once() {
+        let free = claim("Bound", json!({ annotations::SOURCE: "http" }));
+        let observe = |claim| Observed {
+            other_user: Some("vms/editor"),
+            ..Observed {
+                claim,
+                class: None,
+                pod: None,
+                other_user: None,
+                progress: None,
+            }
+        };
+        let first = plan(observe(&free));
+        assert_eq!((first.pod, first.notices.len()), (PodAction::Keep, 1));
+        let written = first
+            .annotations
+            .into_iter()
+            .map(|(key, value)| (key, json!(value)));
+        let told = claim("Bound", Value::Object(written.collect()));
+        assert_eq!(plan(observe(&told)).notices, []);
     }
 
     #[test]

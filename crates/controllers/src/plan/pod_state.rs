@@ -65,6 +65,10 @@ pub fn pod_state(pod: &Pod) -> PodState {
         .and_then(|s| s.container_statuses.as_ref())
         .and_then(|all| all.first());
     let Some(container) = container else {
+        if state.phase == "Failed" {
+            state.reason = "Error".to_owned();
+            state.message = status.and_then(|s| s.message.clone()).unwrap_or_default();
+        }
         return state;
     };
     state.restarts = container.restart_count;

@@ -7,7 +7,7 @@
 //! wait for source, class, consumer ─▶ make prime ─▶ mirror its state ─▶ rebind ─▶ remove prime
 //! ```
 
-use api::{VolumeImportSource, annotations, labels, names, storage};
+use api::{VolumeImportSource, annotations, labels, names, storage, validate};
 use k8s_openapi::api::{
     core::v1::{
         ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec,
@@ -117,9 +117,23 @@ fn start(observed: Observed<'_>) -> Plan {
         class,
         ..
     } = observed;
+    let class_name = target
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.storage_class_name.as_deref());
+    if class_name == Some("") {
+        return refuse(
+            target,
+            "storageClassName is empty, and volumes to fill come from a class",
+        );
+    }
     let (Some(source), Some(class)) = (source, class) else {
         return Plan::default();
     };
+    if let Err(fault) = validate::create_import_source(&source.spec) {
+        let message = format!("VolumeImportSource {}: {fault}", source.name_any());
+        return refuse(target, &message);
+    }
     if target
         .spec
         .as_ref()
@@ -149,6 +163,33 @@ fn start(observed: Observed<'_>) -> Plan {
     }
 }
 
+/// Leaves the claim as it is, and tells why, once.
+fn refuse(target: &PersistentVolumeClaim, message: &str) -> Plan {
+    let reason = "ErrClaimNotValid";
+    let annotations = missing(&target.metadata, not_bound(reason, message));
+    let told = annotations.is_empty();
+    Plan {
+        annotations,
+        notices: if told {
+            Vec::new()
+        } else {
+            vec![Notice::warning(reason, message)]
+        },
+        ..Plan::default()
+    }
+}
+
+/// The annotations by which a claim says why it has no volume.
+fn not_bound(reason: &str, message: &str) -> Annotations {
+    let all = [
+        (annotations::BOUND, "false"),
+        (annotations::BOUND_REASON, reason),
+        (annotations::BOUND_MESSAGE, message),
+    ];
+    all.map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
+        .into()
+}
+
 /// Whether the claim is to be left alone until a Pod uses it.
 pub fn waits_for_consumer(target: &PersistentVolumeClaim, class: &StorageClass) -> bool {
     storage::waits_for_consumer(class)
@@ -169,12 +210,7 @@ fn follow(observed: Observed<'_>, prime: &PersistentVolumeClaim) -> Plan {
         .filter(|_| phase(prime) == Some("Pending"));
     if let Some((_, message)) = obstacle {
         let message = format!("[{}] : {message}", prime.name_any());
-        wanted.insert(annotations::BOUND.to_owned(), Some("false".to_owned()));
-        wanted.insert(annotations::BOUND_MESSAGE.to_owned(), Some(message));
-        wanted.insert(
-            annotations::BOUND_REASON.to_owned(),
-            Some("Pending".to_owned()),
-        );
+        wanted.extend(not_bound("Pending", &message));
     } else {
         for key in [
             annotations::BOUND,

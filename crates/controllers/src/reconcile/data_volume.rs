@@ -32,7 +32,15 @@ pub async fn run(context: Arc<Context>) {
     let controller = Controller::new(Api::<DataVolume>::all(client.clone()), any());
     let all = controller.store();
     let stream = controller
-        .owns(Api::<PersistentVolumeClaim>::all(client.clone()), any())
+        // By name, not by owner: one that belongs to nobody stands in the way until it goes.
+        .watches(
+            Api::<PersistentVolumeClaim>::all(client.clone()),
+            any(),
+            |claim| {
+                let name = ObjectRef::new(&claim.name_any());
+                [name.within(&claim.namespace().unwrap_or_default())]
+            },
+        )
         .watches(Api::<StorageClass>::all(client.clone()), any(), move |_| {
             // A class that comes may be the one that some wait for.
             let unset = |volume: &Arc<DataVolume>| volume.phase() == DataVolumePhase::Unset;
@@ -82,8 +90,9 @@ async fn reconcile(
         .annotate(&*data_volume, std::mem::take(&mut plan.annotations))
         .await?;
     match take_step(&context, &namespace, &plan).await {
-        Err(kube::Error::Api(status)) if status.message.contains("exceeded quota:") => {
-            let refused = claim_refused(&data_volume, "ErrExceededQuota", &status.message);
+        // The API server's own reasons: quota, admission, a spec that it does not take.
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            let refused = claim_refused(&data_volume, &status.message);
             report(&context, &data_volume, &refused).await?;
             return Err(kube::Error::Api(status));
         }

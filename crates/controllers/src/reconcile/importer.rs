@@ -45,11 +45,23 @@ async fn reconcile(
     let wanted = import_pod(&claim, &context.config);
     let namespace = claim.namespace().unwrap_or_default();
     let pods: Api<Pod> = context.api(&namespace);
-    let pod = pods.get_opt(&wanted.name_any()).await?;
+    let named = pods.get_opt(&wanted.name_any()).await?;
+    // A Pod of that name may be left from an earlier claim, whose work says nothing about this one.
+    let owned = |pod: &Pod| {
+        let owners = pod.owner_references().iter();
+        owners
+            .map(|owner| &owner.uid)
+            .any(|uid| Some(uid) == claim.metadata.uid.as_ref())
+    };
+    let (pod, foreign) = match named {
+        Some(pod) if owned(&pod) => (Some(pod), None),
+        other => (None, other),
+    };
     let class = claim
         .spec
         .as_ref()
-        .and_then(|spec| spec.storage_class_name.as_deref());
+        .and_then(|spec| spec.storage_class_name.as_deref())
+        .filter(|name| !name.is_empty());
     let class = match (&pod, class) {
         (None, Some(name)) => {
             Api::<StorageClass>::all(context.client.clone())
@@ -58,9 +70,10 @@ async fn reconcile(
         }
         _ => None,
     };
-    let other_user = match &pod {
-        Some(_) => None,
-        None => user_of(&pods, &claim).await?,
+    let other_user = match (&pod, &foreign) {
+        (Some(_), _) => None,
+        (None, Some(foreign)) => Some(qualified_name(foreign)),
+        (None, None) => user_of(&pods, &claim).await?,
     };
     let progress = match &pod {
         Some(pod) if pod_state(pod).running => {
@@ -109,7 +122,11 @@ async fn user_of(
     };
     let pods = pods.list(&ListParams::default()).await?;
     let user = pods.items.iter().find(|pod| uses(pod));
-    Ok(user.map(|pod| format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())))
+    Ok(user.map(qualified_name))
+}
+
+fn qualified_name(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
 }
 
 async fn carry_out(

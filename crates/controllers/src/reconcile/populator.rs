@@ -86,7 +86,12 @@ fn names_source(claim: &PersistentVolumeClaim, source: &VolumeImportSource) -> b
 }
 
 fn class_name(claim: &PersistentVolumeClaim) -> Option<&String> {
-    claim.spec.as_ref()?.storage_class_name.as_ref()
+    claim
+        .spec
+        .as_ref()?
+        .storage_class_name
+        .as_ref()
+        .filter(|name| !name.is_empty())
 }
 
 async fn reconcile(

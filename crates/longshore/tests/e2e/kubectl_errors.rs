@@ -202,24 +202,10 @@ fn what_may_not_change_does_not() {
 #[test]
 fn refusals_are_status_objects() {
     let longshore = longshore();
-    let proxy = longshore.kubectl().watch("proxy --port=0");
-    let line = proxy.wait_for_line(&["Starting to serve on"]);
-    let address = line.rsplit(' ').next().unwrap();
-    let call = |method: &str, path: &str, body: &str| -> Value {
-        let mut curl = tool("curl");
-        curl.args(["-s", "-X", method, "-H", "Content-Type: application/json"]);
-        if !body.is_empty() {
-            curl.args(["-d", body]);
-        }
-        let finished = finish({
-            curl.arg(format!("http://{address}{path}"));
-            curl
-        });
-        serde_json::from_str(&finished.stdout).unwrap()
-    };
+    let proxy = longshore.kubectl().proxy();
     let maps = "/api/v1/namespaces/default/configmaps";
 
-    let missing = call("GET", &format!("{maps}/nope"), "");
+    let missing = proxy.call("GET", &format!("{maps}/nope"), None);
     assert_eq!(missing["kind"], "Status");
     assert_eq!(missing["code"], 404);
     assert_eq!(missing["reason"], "NotFound");
@@ -227,7 +213,7 @@ fn refusals_are_status_objects() {
     assert_eq!(missing["details"]["kind"], "configmaps");
 
     let body = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"Bad Name"}}"#;
-    let invalid = call("POST", maps, body);
+    let invalid = proxy.call("POST", maps, Some(body));
     assert_eq!(invalid["code"], 422);
     assert_eq!(invalid["reason"], "Invalid");
     let cause = &invalid["details"]["causes"][0];
@@ -235,17 +221,17 @@ fn refusals_are_status_objects() {
     assert_eq!(cause["field"], "metadata.name");
 
     let wrong = body.replace("ConfigMap", "Secret");
-    assert_eq!(call("POST", maps, &wrong)["code"], 400);
-    assert_eq!(call("POST", maps, "{")["reason"], "BadRequest");
-    assert_eq!(call("GET", "/api/v1/nonsense", "")["code"], 404);
-    assert_eq!(call("PATCH", &format!("{maps}/nope"), "{}")["code"], 415);
-    let same = body.replace("Bad Name", "kube-root-ca.crt");
-    let _ = call("POST", maps, &same);
-    let taken = call("POST", maps, &same);
-    assert_eq!(
-        (taken["code"].as_u64(), taken["reason"].as_str()),
-        (Some(409), Some("AlreadyExists"))
-    );
+    assert_eq!(proxy.call("POST", maps, Some(&wrong))["code"], 400);
+    let garbage = proxy.call("POST", maps, Some("{"));
+    assert_eq!(garbage["reason"], "BadRequest");
+    assert_eq!(proxy.call("GET", "/api/v1/nonsense", None)["code"], 404);
+    let patch = proxy.call("PATCH", &format!("{maps}/nope"), Some("{}"));
+    assert_eq!(patch["code"], 415);
+    let good = body.replace("Bad Name", "settings");
+    assert_eq!(proxy.call("POST", maps, Some(&good))["kind"], "ConfigMap");
+    let taken = proxy.call("POST", maps, Some(&good));
+    assert_eq!(taken["code"], 409);
+    assert_eq!(taken["reason"], "AlreadyExists");
 }
 
 #[test]

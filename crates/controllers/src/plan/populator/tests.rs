@@ -129,6 +129,29 @@ fn the_prime_claim_goes_when_the_target_has_its_volume() {
 }
 
 #[test]
+fn a_source_that_is_not_served_never_becomes_an_empty_disk() {
+    let class = class("Immediate");
+    let target = target("Pending", json!({}));
+    let unserved = [
+        json!({}),
+        json!({ "source": { "s3": { "url": "http://host/disk" } } }),
+        json!({ "source": { "http": { "url": "http://host/disk", "checksum": "md5:0" } } }),
+        json!({ "source": { "blank": {} }, "contentType": "archive" }),
+    ];
+    for spec in unserved {
+        let source = VolumeImportSource::new("s", serde_json::from_value(spec.clone()).unwrap());
+        let plan = plan(observe(&target, &source, &class, None));
+        assert_eq!(plan.step, Step::None, "{spec}");
+        assert!(
+            plan.notices[0]
+                .message
+                .starts_with("VolumeImportSource s: "),
+            "{spec}"
+        );
+    }
+}
+
+#[test]
 fn a_worker_that_is_to_be_kept_keeps_its_claim() {
     let (source, class) = (source(), class("Immediate"));
     let done = json!({ annotations::POD_PHASE: "Succeeded", annotations::RETAIN_POD: "true" });
