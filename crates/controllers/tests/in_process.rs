@@ -3,11 +3,23 @@
 //! The test plays the parts that a cluster has beside them: scheduler, provisioner and kubelet.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use api::{DataVolume, DataVolumePhase, VolumeImportSource, annotations};
-use apiserver::{ApiServer, User, extend::Extensions};
+use apiserver::{
+    ApiServer, User,
+    extend::{Admission, AdmissionRequest, Extensions},
+    status::Status,
+};
 use controllers::Config;
+use http::StatusCode;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -18,7 +30,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::wait::{Condition, await_condition},
 };
 use longshore_controllers as controllers;
@@ -36,10 +48,12 @@ struct Fixture {
 
 impl Fixture {
     async fn start(binding: &str) -> Self {
+        Self::start_with(binding, Extensions::default()).await
+    }
+
+    async fn start_with(binding: &str, extensions: Extensions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(dir.path(), Extensions::default())
-            .await
-            .unwrap();
+        let server = ApiServer::open(dir.path(), extensions).await.unwrap();
         let client = Client::new(server.service(User::system()), "default");
         let definitions = Api::<CustomResourceDefinition>::all(client.clone());
         for definition in api::crds::all() {
@@ -280,6 +294,85 @@ async fn nothing_is_filled_before_somebody_wants_it() {
         .await
         .unwrap();
     assert_eq!(made.annotations()[annotations::SELECTED_NODE], "node-1");
+}
+
+/// Waits until `Bound` is false for this reason, and returns the message.
+async fn refused(cluster: &Fixture, reason: &'static str) -> String {
+    let bound = |volume: &DataVolume| {
+        let conditions = volume.status.as_ref()?.conditions.as_ref()?;
+        conditions
+            .iter()
+            .find(|condition| condition.type_ == "Bound")
+            .cloned()
+    };
+    let refused = move |volume: Option<&DataVolume>| {
+        let bound = volume.and_then(bound);
+        bound.is_some_and(|bound| bound.reason.as_deref() == Some(reason))
+    };
+    let volume: DataVolume = cluster.until("disk", refused).await.unwrap();
+    bound(&volume).unwrap().message.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_stands_in_the_way_is_told_and_awaited() {
+    let cluster = Fixture::start("Immediate").await;
+    let claims = cluster.api::<PersistentVolumeClaim>();
+    let foreign: PersistentVolumeClaim = serde_json::from_value(json!({
+        "metadata": { "name": "disk" },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+        },
+    }))
+    .unwrap();
+    claims
+        .create(&PostParams::default(), &foreign)
+        .await
+        .unwrap();
+    cluster.create(json!({ "blank": {} })).await;
+    let message = refused(&cluster, "ErrResourceExists").await;
+    assert_eq!(
+        message,
+        "Resource \"disk\" already exists and is not managed by DataVolume"
+    );
+    claims
+        .delete("disk", &DeleteParams::default())
+        .await
+        .unwrap();
+    cluster.phase(DataVolumePhase::ImportScheduled).await;
+}
+
+/// Refuses claims while it is on, as a namespace's quota would.
+#[derive(Clone, Default)]
+struct Quota(Arc<AtomicBool>);
+
+impl Admission for Quota {
+    fn review(&self, request: &AdmissionRequest<'_>) -> Result<Vec<String>, Status> {
+        if request.kind.kind != "PersistentVolumeClaim" || !self.0.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
+        Err(Status {
+            code: StatusCode::FORBIDDEN,
+            reason: "Forbidden",
+            message: "exceeded quota: disks".to_owned(),
+            details: Value::Null,
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_beyond_the_quota_is_told_and_made_once_there_is_room() {
+    let quota = Quota::default();
+    quota.0.store(true, Ordering::Relaxed);
+    let extensions = Extensions::default().admission(quota.clone());
+    let cluster = Fixture::start_with("Immediate", extensions).await;
+    cluster.create(json!({ "blank": {} })).await;
+    assert_eq!(
+        refused(&cluster, "ErrExceededQuota").await,
+        "exceeded quota: disks"
+    );
+    cluster.phase(DataVolumePhase::Pending).await;
+    quota.0.store(false, Ordering::Relaxed);
+    cluster.phase(DataVolumePhase::ImportScheduled).await;
 }
 
 #[tokio::test(start_paused = true)]

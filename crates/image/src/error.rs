@@ -160,8 +160,8 @@ pub enum Error {
         /// How much is spooled at most, in bytes.
         limit: u64,
     },
-    /// The file system is full.
-    #[error("no space is left on the volume, after {written} bytes. A larger PVC is required")]
+    /// The file system, or the owner's quota on it, is full. Clients look for the first words.
+    #[error("no space left on device after {written} bytes of data. A larger PVC is required")]
     Full {
         /// The bytes of data written before.
         written: u64,

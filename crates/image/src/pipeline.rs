@@ -151,9 +151,9 @@ impl Job {
             ..
         } = self;
         match input {
-            Input::Stream(stream) => stream::copy(stream, source.size(), sink, target, &progress),
+            Input::Stream(stream) => stream::copy(stream, &source, sink, target, &progress),
             Input::Spool(stream) => {
-                let spool = stream::spool(stream, source.size(), target, &progress)?;
+                let spool = stream::spool(stream, &source, target, &progress)?;
                 let layout = qcow2::Reader::open(&spool)?;
                 check_fit(layout.virtual_size(), target)?;
                 let phase = Phase::new(&progress, SPOOL_PERCENT, COPY_PERCENT, spool.size());

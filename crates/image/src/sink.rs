@@ -32,6 +32,18 @@ pub mod zeros;
 
 /// Who may read and write a disk: its owner and its group.
 const MODE: u32 = 0o660;
+/// The same for a spool file: only this process.
+const SPOOL_MODE: Mode = Mode::from_raw_mode(0o600);
+
+/// The name that a spool file has for a moment, where files cannot be made without.
+const SPOOL: &str = ".spool.partial";
+
+/// How to open a file that must not exist, whatever has been planted under its name.
+const NEW_FILE: OFlags = OFlags::CREATE
+    .union(OFlags::EXCL)
+    .union(OFlags::RDWR)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// A sparse file that replaces `name` in its folder when it is finished, and vanishes otherwise.
 #[derive(Debug)]
@@ -63,8 +75,21 @@ pub fn remove(folder: &Path, name: &str) -> Result<()> {
 /// An unnamed file in `folder`, which vanishes with its last descriptor.
 pub(crate) fn spool_file(folder: &Path) -> Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = open(folder, flags, Mode::from_raw_mode(0o600))
+    match open(folder, flags, SPOOL_MODE) {
+        Ok(file) => Ok(File::from(file)),
+        // What file systems, and systems, without unnamed files answer.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => nameless_file(folder),
+        Err(error) => Err(failed("create a spool file in", folder, error.into())),
+    }
+}
+
+/// A file that loses its name as soon as it is there.
+fn nameless_file(folder: &Path) -> Result<File> {
+    let opened = open_folder(folder)?;
+    unlink(&opened, SPOOL, folder)?;
+    let file = openat(&opened, SPOOL, NEW_FILE, SPOOL_MODE)
         .map_err(|error| failed("create a spool file in", folder, error.into()))?;
+    unlink(&opened, SPOOL, folder)?;
     Ok(File::from(file))
 }
 
@@ -75,10 +100,8 @@ impl SparseFile {
         let temporary = partial(name);
         unlink(&opened, &temporary, folder)?;
         let path = folder.join(&temporary);
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MODE);
-        let file = openat(&opened, &temporary, flags, mode)
+        let file = openat(&opened, &temporary, NEW_FILE, mode)
             .map_err(|error| failed("create", &path, error.into()))?;
         // The umask does not apply to disks: the group is how a virtual machine gets at them.
         fchmod(&file, mode).map_err(|error| failed("set the mode of", &path, error.into()))?;
@@ -155,12 +178,7 @@ impl SparseFile {
     }
 
     fn failed(&self, operation: &'static str, source: io::Error) -> Error {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full {
-                written: self.progress.bytes_written(),
-            },
-            _ => failed(operation, &self.path, source),
-        }
+        failed_after(self.progress.bytes_written(), operation, &self.path, source)
     }
 }
 
@@ -213,10 +231,23 @@ fn unlink(folder: &OwnedFd, name: &str, path: &Path) -> Result<()> {
 }
 
 fn failed(operation: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Sink {
-        operation,
-        path: path.to_owned(),
-        source,
+    failed_after(0, operation, path, source)
+}
+
+/// The error of an operation that failed after `written` bytes of data.
+pub(crate) fn failed_after(
+    written: u64,
+    operation: &'static str,
+    path: &Path,
+    source: io::Error,
+) -> Error {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { written },
+        _ => Error::Sink {
+            operation,
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 
@@ -273,6 +304,37 @@ mod tests {
                 .unwrap()
                 .is_file()
         );
+    }
+
+    #[test]
+    fn a_full_disk_is_told_in_the_words_of_the_system() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let full = full.write_all_at(&[1], 0).unwrap_err();
+        for error in [full, Errno::DQUOT.into()] {
+            let error = failed_after(512, "write", Path::new("disk"), error);
+            assert_eq!(
+                error.to_string(),
+                "no space left on device after 512 bytes of data. A larger PVC is required"
+            );
+            assert_eq!(error.kind(), crate::Kind::Space);
+        }
+    }
+
+    #[test]
+    fn a_spool_file_leaves_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "untouched").unwrap();
+        symlink(&victim, folder.path().join(SPOOL)).unwrap();
+        for make in [nameless_file, spool_file] {
+            let file = make(folder.path()).unwrap();
+            file.write_all_at(b"spooled", 0).unwrap();
+            let mut bytes = [0; 7];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            assert_eq!(&bytes, b"spooled");
+            assert_eq!(folder.path().read_dir().unwrap().count(), 1, "the victim");
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Source {
         }
     }
 
-    /// Ends pauses between tries, so that a job that has failed elsewhere need not wait for them.
+    /// Ends all waiting for a server, so that a job that has failed elsewhere ends at once.
     pub(crate) fn abandon(&self) {
         if let Self::Http(source) = self {
             source.abandon();

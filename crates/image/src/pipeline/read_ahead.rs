@@ -13,9 +13,11 @@ use crate::{
 };
 
 /// Reads all of `input` and passes it to `consume`, piece by piece, in order. All pieces but the
-/// last are [`limits::STREAM_CHUNK`] bytes long.
+/// last are [`limits::STREAM_CHUNK`] bytes long. On failure `abandon` is called, which must end a
+/// read of `input` that waits.
 pub(super) fn read_ahead(
     input: Box<dyn Read + Send>,
+    abandon: impl FnOnce(),
     mut consume: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
@@ -26,7 +28,7 @@ pub(super) fn read_ahead(
             .name("read".to_owned())
             .spawn_scoped(scope, move || produce(input, &full_sender, &empty_receiver))
             .map_err(Error::Thread)?;
-        drain(&full, &empty, &mut consume)
+        drain(&full, &empty, &mut consume).inspect_err(|_| abandon())
     })
 }
 
@@ -77,7 +79,7 @@ mod tests {
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
         let mut copy = Vec::new();
         let input = Box::new(io::Cursor::new(bytes.clone()));
-        read_ahead(input, |piece| {
+        read_ahead(input, || (), |piece| {
             copy.extend_from_slice(piece);
             Ok(())
         })
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_reader_ends_with_its_consumer() {
-        let failed = read_ahead(Box::new(io::repeat(7)), |_| Err(Error::Empty));
+        let failed = read_ahead(Box::new(io::repeat(7)), || (), |_| Err(Error::Empty));
         assert!(matches!(failed, Err(Error::Empty)));
     }
 
@@ -101,7 +103,7 @@ mod tests {
         }
         let input = Box::new((&[1_u8; 10][..]).chain(Broken));
         assert!(matches!(
-            read_ahead(input, |_| Ok(())),
+            read_ahead(input, || (), |_| Ok(())),
             Err(Error::Abandoned)
         ));
     }

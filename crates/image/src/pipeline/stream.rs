@@ -11,21 +11,20 @@ use crate::{
     limits,
     progress::{Phase, Progress},
     sink::{self, SparseFile},
-    source::FileSource,
+    source::{FileSource, Source},
 };
 
-/// Writes the raw disk `stream`, out of a source of `source_size` bytes if that is known, and
-/// returns its size.
+/// Writes the raw disk `stream`, which comes out of `source`, and returns its size.
 pub(super) fn copy(
     stream: Box<dyn Read + Send>,
-    source_size: Option<u64>,
+    source: &Source,
     sink: &SparseFile,
     target: &Target,
     progress: &Progress,
 ) -> Result<u64> {
-    let meter = Meter::new(progress, COPY_PERCENT, source_size, target);
+    let meter = Meter::new(progress, COPY_PERCENT, source.size(), target);
     let mut position = 0;
-    read_ahead(stream, |piece| {
+    read_ahead(stream, || source.abandon(), |piece| {
         let end = position + piece.len() as u64;
         if end > target.capacity {
             return Err(Error::Endless {
@@ -40,36 +39,27 @@ pub(super) fn copy(
     Ok(position)
 }
 
-/// Writes the container `stream` to an unnamed file beside the disk.
+/// Writes the container `stream`, which comes out of `source`, to an unnamed file beside the disk.
 pub(super) fn spool(
     stream: Box<dyn Read + Send>,
-    source_size: Option<u64>,
+    source: &Source,
     target: &Target,
     progress: &Progress,
 ) -> Result<FileSource> {
-    let meter = Meter::new(progress, SPOOL_PERCENT, source_size, target);
+    let meter = Meter::new(progress, SPOOL_PERCENT, source.size(), target);
     let limit = target
         .capacity
         .saturating_add(target.capacity / 8 + limits::SPOOL_SLACK);
     let path: PathBuf = target.folder.join("(spool file)");
     let mut file = sink::spool_file(&target.folder)?;
     let mut position = 0;
-    read_ahead(stream, |piece| {
+    read_ahead(stream, || source.abandon(), |piece| {
         position += piece.len() as u64;
         if position > limit {
             return Err(Error::Container { limit });
         }
         file.write_all(piece)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Error::Full { written: position }
-                }
-                _ => Error::Sink {
-                    operation: "write",
-                    path: path.clone(),
-                    source,
-                },
-            })?;
+            .map_err(|error| sink::failed_after(position, "write", &path, error))?;
         meter.reach(position);
         Ok(())
     })?;

@@ -5,14 +5,14 @@
 //! pre-signed URLs forbid it.
 //!
 //! A transfer that breaks is resumed at the byte where it broke (`body`); a file that has been
-//! replaced meanwhile is an error, never a mixture.
+//! replaced meanwhile is an error, never a mixture. So that a redirector does not send each request
+//! to another mirror, with another idea of the file, later requests go where the first one ended.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use reqwest::{
-    StatusCode, Url,
-    blocking::{Client, Response},
+    Client, Response, StatusCode, Url,
     header::{ACCEPT_ENCODING, IF_RANGE, RANGE},
     redirect::Policy,
 };
@@ -26,10 +26,12 @@ use crate::{
 mod body;
 mod identity;
 mod transport;
+mod waiter;
 
 use body::Body;
 use identity::Identity;
 pub use transport::TransportError;
+use waiter::Waiter;
 
 /// How to talk to servers.
 #[derive(Debug, Clone)]
@@ -61,34 +63,15 @@ pub struct HttpSource(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    /// The address that was given.
     url: Url,
+    /// Where redirects from there ended. It may hold secrets, as `url` may: never show it.
+    place: Mutex<Option<Url>>,
     options: HttpOptions,
     identity: Identity,
     /// The answer to the first request, until somebody streams it.
     first: Mutex<Option<Response>>,
-    abandoned: Abandoned,
-}
-
-/// A flag that can be waited for.
-#[derive(Default)]
-struct Abandoned {
-    flag: Mutex<bool>,
-    raised: Condvar,
-}
-
-impl Abandoned {
-    /// Waits for `pause`. Returns whether the flag was raised.
-    fn wait(&self, pause: Duration) -> bool {
-        let mut flag = self.flag.lock();
-        self.raised
-            .wait_while_for(&mut flag, |raised| !*raised, pause);
-        *flag
-    }
-
-    fn raise(&self) {
-        *self.flag.lock() = true;
-        self.raised.notify_all();
-    }
+    waiter: Waiter,
 }
 
 /// How one request ended without a usable answer.
@@ -113,10 +96,11 @@ impl HttpSource {
         let mut inner = Inner {
             client,
             url,
+            place: Mutex::new(None),
             options: options.clone(),
             identity: Identity::default(),
             first: Mutex::new(None),
-            abandoned: Abandoned::default(),
+            waiter: Waiter::new(options.stall_timeout).map_err(Error::Thread)?,
         };
         let mut attempt = 1;
         let response = loop {
@@ -150,9 +134,9 @@ impl HttpSource {
         Body::new(Arc::clone(&self.0), 0, self.0.identity.size, first)
     }
 
-    /// Ends all pauses; reads fail from now on where they would have waited.
+    /// Ends all waiting for the server: reads fail from now on.
     pub(super) fn abandon(&self) {
-        self.0.abandoned.raise();
+        self.0.waiter.abandon();
     }
 }
 
@@ -190,7 +174,7 @@ impl ReadAt for HttpSource {
 impl Inner {
     /// The request that opens the source.
     fn first_request(&self) -> Result<Response, Failure> {
-        let response = self.send("bytes=0-", None)?;
+        let response = self.fetch(Some("bytes=0-"), None)?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
             // No byte of an empty file can be had by a range.
@@ -201,27 +185,44 @@ impl Inner {
 
     /// Asks for everything, without a range.
     fn whole(&self) -> Result<Response, Failure> {
-        let request = self
-            .client
-            .get(self.url.clone())
-            .header(ACCEPT_ENCODING, "identity");
-        let response = request.send().map_err(TransportError::from)?;
+        let response = self.fetch(None, None)?;
         match response.status() {
             StatusCode::OK => Ok(response),
             status => Err(Failure::of(status)),
         }
     }
 
-    fn send(&self, range: &str, if_range: Option<&str>) -> Result<Response, Failure> {
-        let mut request = self
-            .client
-            .get(self.url.clone())
-            .header(RANGE, range)
-            .header(ACCEPT_ENCODING, "identity");
-        if let Some(validator) = if_range {
-            request = request.header(IF_RANGE, validator);
+    /// Asks where the file was found before; if it is there no more, asks once where that was
+    /// learnt.
+    fn fetch(&self, range: Option<&str>, if_range: Option<&str>) -> Result<Response, Failure> {
+        let place = self.place.lock().clone();
+        if let Some(place) = place {
+            let moved = place != self.url;
+            let response = self.send(place, range, if_range)?;
+            if !(moved && expired(response.status())) {
+                return Ok(response);
+            }
         }
-        Ok(request.send().map_err(TransportError::from)?)
+        let response = self.send(self.url.clone(), range, if_range)?;
+        if response.status().is_success() {
+            *self.place.lock() = Some(with_credentials(response.url(), &self.url));
+        }
+        Ok(response)
+    }
+
+    fn send(
+        &self,
+        url: Url,
+        range: Option<&str>,
+        if_range: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let mut request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
+        for (name, value) in [(RANGE, range), (IF_RANGE, if_range)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        self.waiter.answer(request.send())
     }
 
     /// Waits before try number `attempt + 1`.
@@ -234,11 +235,7 @@ impl Inner {
             .first_pause
             .saturating_mul(factor)
             .min(limits::LONGEST_PAUSE);
-        if self.abandoned.wait(pause) {
-            Err(Error::Abandoned)
-        } else {
-            Ok(())
-        }
+        self.waiter.pause(pause)
     }
 
     fn stalled(&self, offset: u64) -> Error {
@@ -281,14 +278,25 @@ impl Failure {
     }
 }
 
-impl From<TransportError> for Failure {
-    fn from(error: TransportError) -> Self {
-        if error.is_silence() {
-            Self::Silence
-        } else {
-            Self::Passing(error)
-        }
+/// Whether an address that a redirect gave, which may be signed for a short time, seems to be valid
+/// no more.
+fn expired(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE
+    )
+}
+
+/// The place with the credentials of `url` where they belong to the same server: the client takes
+/// them out of an address when it uses it.
+fn with_credentials(place: &Url, url: &Url) -> Url {
+    let mut place = place.clone();
+    if place.origin() == url.origin() && place.username().is_empty() && place.password().is_none() {
+        // These fail for addresses without a host only.
+        let _ = place.set_username(url.username());
+        let _ = place.set_password(url.password());
     }
+    place
 }
 
 fn refused(status: StatusCode) -> Error {
@@ -307,7 +315,6 @@ fn client(options: &HttpOptions) -> reqwest::Result<Client> {
         .user_agent("longshore-importer")
         .http1_only()
         .connect_timeout(limits::CONNECT_TIMEOUT)
-        .timeout(options.stall_timeout)
         .redirect(Policy::limited(limits::REDIRECTS))
         .pool_max_idle_per_host(limits::MAX_WORKERS)
         .tls_danger_accept_invalid_certs(options.insecure_tls)

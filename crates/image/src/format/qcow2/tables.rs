@@ -33,7 +33,8 @@ impl Header {
         if offset == 0 {
             return Ok(None);
         }
-        self.check_cluster("L2 table", offset, size).map(Some)
+        self.check("L2 table", offset, self.cluster_size(), size)
+            .map(Some)
     }
 
     /// What an L2 entry says about the cluster at `guest`, in a file of `size` bytes.
@@ -52,7 +53,10 @@ impl Header {
         match entry & OFFSET_MASK {
             0 => Ok(Cluster::Zero),
             offset => {
-                self.check_cluster("data cluster", offset, size)?;
+                // The file may end where the disk does, inside its last cluster.
+                let used = self.virtual_size.saturating_sub(guest);
+                let length = self.cluster_size().min(used);
+                self.check("data cluster", offset, length, size)?;
                 Ok(Cluster::Plain { offset })
             }
         }
@@ -80,11 +84,18 @@ impl Header {
         }
     }
 
-    fn check_cluster(&self, what: &'static str, offset: u64, size: u64) -> Result<u64, Error> {
+    /// Fails unless a cluster may begin at `offset` and its first `length` bytes are in the file.
+    fn check(
+        &self,
+        what: &'static str,
+        offset: u64,
+        length: u64,
+        size: u64,
+    ) -> Result<u64, Error> {
         if !offset.is_multiple_of(self.cluster_size()) {
             return Err(Error::Misaligned { what, offset });
         }
-        if offset.saturating_add(self.cluster_size()) > size {
+        if offset.saturating_add(length) > size {
             return Err(Error::OutOfFile { what, offset, size });
         }
         Ok(offset)
@@ -140,6 +151,18 @@ mod tests {
             self::header(2, 16).cluster(1, 0, SIZE),
             Err(Error::ZeroFlag { .. })
         ));
+    }
+
+    #[test]
+    fn the_last_cluster_may_be_cut_where_the_disk_ends() {
+        let header = Header {
+            virtual_size: (1 << 16) + 512,
+            ..header(3, 16)
+        };
+        let cluster = |guest, size| header.cluster(0x50000, guest, size);
+        assert!(cluster(1 << 16, 0x50000 + 512).is_ok());
+        assert!(cluster(1 << 16, 0x50000 + 511).is_err());
+        assert!(cluster(0, 0x50000 + 65535).is_err());
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use reqwest::{StatusCode, blocking::Response};
+use bytes::Bytes;
+use reqwest::{Response, StatusCode};
 
-use super::{Failure, Inner, TransportError, identity::ContentRange, refused};
+use super::{Failure, Inner, TransportError, Waiter, identity::ContentRange, refused};
 use crate::{
     error::{Error, Result},
     limits,
@@ -16,12 +17,19 @@ use crate::{
 /// A forward reader from an offset to `end`, or to wherever the server ends the file.
 pub(super) struct Body {
     source: Arc<Inner>,
-    response: Option<Response>,
+    answer: Option<Answer>,
     position: u64,
     end: Option<u64>,
     /// Tries since the last byte.
     attempt: u32,
     resumptions: u32,
+}
+
+/// An answer that is being read.
+struct Answer {
+    response: Response,
+    /// What has come and has not been read.
+    arrived: Bytes,
 }
 
 /// Why the current connection is of no more use.
@@ -41,7 +49,7 @@ impl Body {
     ) -> Self {
         Self {
             source,
-            response,
+            answer: response.map(Answer::new),
             position,
             end,
             attempt: 1,
@@ -56,13 +64,13 @@ impl Body {
             if wanted == 0 {
                 return Ok(0);
             }
-            let Some(response) = &mut self.response else {
+            let Some(answer) = &mut self.answer else {
                 if let Err(failure) = self.connect() {
                     self.recover(failure)?;
                 }
                 continue;
             };
-            match response.read(&mut buffer[..wanted]) {
+            match answer.read(&mut buffer[..wanted], &self.source.waiter) {
                 Ok(0) if self.end.is_none() => return Ok(0),
                 Ok(0) => self.resume(Break::TooShort)?,
                 Ok(count) => {
@@ -70,7 +78,7 @@ impl Body {
                     self.attempt = 1;
                     return Ok(count);
                 }
-                Err(error) => self.broken(error)?,
+                Err(failure) => self.recover(failure)?,
             }
         }
     }
@@ -86,13 +94,13 @@ impl Body {
     /// Sends a request for what is missing and leaves the answer at `position`.
     fn connect(&mut self) -> Result<(), Failure> {
         let identity = &self.source.identity;
-        let mut response = if identity.ranges {
+        let response = if identity.ranges {
             let last = self
                 .end
                 .map(|end| (end - 1).to_string())
                 .unwrap_or_default();
             let range = format!("bytes={}-{last}", self.position);
-            self.source.send(&range, identity.validator())?
+            self.source.fetch(Some(&range), identity.validator())?
         } else {
             self.source.whole()?
         };
@@ -105,26 +113,18 @@ impl Body {
             status => return Err(Failure::of(status)),
         }
         identity.check(&response).map_err(Failure::Final)?;
-        let start = ContentRange::of(&response).map_or(0, |range| range.start);
+        let start = start(&response).map_err(Failure::Final)?;
         if start > self.position {
             let what = format!("a range came back from {start}, not from {}", self.position);
             return Err(Failure::Final(Error::Changed { what }));
         }
-        skip(&mut response, self.position - start)?;
-        self.response = Some(response);
+        let mut answer = Answer::new(response);
+        answer.skip(self.position - start, &self.source.waiter)?;
+        self.answer = Some(answer);
         Ok(())
     }
 
-    /// Decides about a read that failed.
-    fn broken(&mut self, error: io::Error) -> Result<()> {
-        let error = TransportError::from(error);
-        if error.is_silence() {
-            return Err(self.source.stalled(self.position));
-        }
-        self.resume(Break::Cut(error))
-    }
-
-    /// Decides about a request that failed.
+    /// Decides about a request, or an answer, that failed.
     fn recover(&mut self, failure: Failure) -> Result<()> {
         match failure {
             Failure::Passing(error) if !error.is_permanent() => self.resume(Break::Cut(error)),
@@ -140,7 +140,7 @@ impl Body {
 
     /// Drops the connection and waits before the next try, or gives up.
     fn resume(&mut self, reason: Break) -> Result<()> {
-        self.response = None;
+        self.answer = None;
         self.resumptions += 1;
         let attempts = self.attempt;
         if attempts >= self.source.options.attempts || self.resumptions > limits::RESUMPTIONS {
@@ -173,22 +173,59 @@ impl Read for Body {
     }
 }
 
-/// Discards what a server without ranges sends again.
-fn skip(response: &mut Response, count: u64) -> Result<(), Failure> {
-    let mut left = count;
-    let mut buffer = vec![0; 64 << 10];
-    while left > 0 {
-        let length = buffer
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
-        match response.read(&mut buffer[..length]) {
-            Ok(0) => {
+impl Answer {
+    fn new(response: Response) -> Self {
+        Self {
+            response,
+            arrived: Bytes::new(),
+        }
+    }
+
+    /// Reads some bytes; none at the end.
+    fn read(&mut self, buffer: &mut [u8], waiter: &Waiter) -> Result<usize, Failure> {
+        if !self.fill(waiter)? {
+            return Ok(0);
+        }
+        let count = buffer.len().min(self.arrived.len());
+        buffer[..count].copy_from_slice(&self.arrived.split_to(count));
+        Ok(count)
+    }
+
+    /// Discards what a server without ranges sends again.
+    fn skip(&mut self, count: u64, waiter: &Waiter) -> Result<(), Failure> {
+        let mut left = count;
+        while left > 0 {
+            if !self.fill(waiter)? {
                 let what = format!("it ends {left} bytes earlier than before");
                 return Err(Failure::Final(Error::Changed { what }));
             }
-            Ok(read) => left -= read as u64,
-            Err(error) => return Err(TransportError::from(error).into()),
+            let known = usize::try_from(left).unwrap_or(usize::MAX);
+            let count = known.min(self.arrived.len());
+            self.arrived = self.arrived.split_off(count);
+            left -= count as u64;
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Waits until something has arrived. Returns whether anything has: nothing comes at the end.
+    fn fill(&mut self, waiter: &Waiter) -> Result<bool, Failure> {
+        while self.arrived.is_empty() {
+            match waiter.answer(self.response.chunk())? {
+                Some(bytes) => self.arrived = bytes,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Where in the file an answer begins.
+fn start(response: &Response) -> Result<u64> {
+    match ContentRange::of(response) {
+        Some(range) => Ok(range.start),
+        None if response.status() == StatusCode::PARTIAL_CONTENT => Err(Error::Changed {
+            what: "a range came back without its place in the file".to_owned(),
+        }),
+        None => Ok(0),
+    }
 }

@@ -1,8 +1,7 @@
 //! What tells one state of a file on a server from another.
 
 use reqwest::{
-    StatusCode,
-    blocking::Response,
+    Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED},
 };
 

@@ -5,58 +5,23 @@ use std::{error::Error as StdError, fmt, io};
 /// Why a request got no answer, or an answer broke off. Its text is the innermost cause: the layers
 /// of an HTTP client mean nothing to the user, and its URL may hold credentials.
 #[derive(Debug)]
-pub struct TransportError(Layer);
-
-/// Which layer noticed.
-#[derive(Debug)]
-enum Layer {
-    Client(reqwest::Error),
-    Stream(io::Error),
-}
+pub struct TransportError(reqwest::Error);
 
 impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
-        Self(Layer::Client(error.without_url()))
-    }
-}
-
-impl From<io::Error> for TransportError {
-    /// The client reports most failures of a body as its own error inside one of the system's.
-    fn from(error: io::Error) -> Self {
-        error
-            .downcast::<reqwest::Error>()
-            .map_or_else(|e| Self(Layer::Stream(e)), Self::from)
+        Self(error.without_url())
     }
 }
 
 impl TransportError {
-    /// Whether the server was silent for too long.
-    pub(super) fn is_silence(&self) -> bool {
-        match &self.0 {
-            Layer::Client(error) => error.is_timeout() && !error.is_connect(),
-            Layer::Stream(error) => error.kind() == io::ErrorKind::TimedOut,
-        }
-    }
-
-    fn outermost(&self) -> &(dyn StdError + 'static) {
-        match &self.0 {
-            Layer::Client(error) => error,
-            Layer::Stream(error) => error,
-        }
-    }
-
     /// Whether another try would end in the same way: a certificate that is not trusted, a redirect
     /// that leads nowhere, a URL that cannot be used.
     pub fn is_permanent(&self) -> bool {
-        let hopeless = match &self.0 {
-            Layer::Client(error) => error.is_redirect() || error.is_builder(),
-            Layer::Stream(_) => false,
-        };
-        hopeless || self.bad_certificate()
+        self.0.is_redirect() || self.0.is_builder() || self.bad_certificate()
     }
 
     fn bad_certificate(&self) -> bool {
-        let mut next: Option<&(dyn StdError + 'static)> = Some(self.outermost());
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&self.0);
         while let Some(error) = next {
             let inner = error
                 .downcast_ref::<io::Error>()
@@ -75,7 +40,7 @@ impl TransportError {
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cause = self.outermost();
+        let mut cause: &(dyn StdError + 'static) = &self.0;
         while let Some(source) = cause.source() {
             cause = source;
         }
