@@ -1,5 +1,6 @@
 //! Pools and volumes on disk, without any RPC. The layout is in the crate's documentation.
 
+use std::error::Error as _;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -231,19 +232,20 @@ impl Pool {
 
     /// Removes a volume with its data. A missing volume is a success.
     ///
-    /// The volume leaves its place in one step; what is interrupted after that is finished when the
-    /// pool is opened next.
+    /// The volume leaves its place in one step. What is interrupted after that is finished when it
+    /// is deleted again, or the pool is opened next.
     pub fn delete(&self, id: &VolumeId) -> Result<(), PoolError> {
-        let trashed = {
+        {
             let mut changes = self.changes.lock();
-            let trashed = self.move_to_trash(id, &mut changes)?;
+            self.move_to_trash(id, &mut changes)?;
             self.remove_promise(id)?;
-            trashed
-        };
-        match trashed {
-            Some(path) => remove_tree(&path),
-            None => Ok(()),
         }
+        for path in entries(&self.trash())? {
+            if is_trash_of(&path, id) {
+                remove_tree(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a volume's folder, as a place (`O_PATH`); `None` when there is no such volume.
@@ -335,31 +337,36 @@ impl Pool {
         }
     }
 
-    /// Takes the entry out of the pool, whatever it is; `None` when there is none.
-    fn move_to_trash(
-        &self,
-        id: &VolumeId,
-        changes: &mut Changes,
-    ) -> Result<Option<PathBuf>, PoolError> {
-        // The number tells it from an earlier volume of the same name whose removal still runs.
-        changes.removals += 1;
-        let target = self.trash().join(format!("{id}.{}", changes.removals));
+    /// Takes the entry out of the pool, whatever it is. A missing one is a success.
+    fn move_to_trash(&self, id: &VolumeId, changes: &mut Changes) -> Result<(), PoolError> {
+        // The number tells it from an earlier volume of the same name whose removal still runs, or
+        // has failed, maybe in an earlier run.
+        let target = loop {
+            changes.removals += 1;
+            let target = self.trash().join(format!("{id}.{}", changes.removals));
+            if target.symlink_metadata().is_err() {
+                break target;
+            }
+        };
         match rustix::fs::renameat(&self.folder, id.as_str(), CWD, &target) {
             Ok(()) => {
-                rustix::fs::fsync(&self.folder).map_err(failed("write the folder", &self.path))?;
-                Ok(Some(target))
+                rustix::fs::fsync(&self.folder).map_err(failed("write the folder", &self.path))
             }
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(failed("remove the volume", &self.path.join(id.as_str()))(
                 error,
             )),
         }
     }
 
-    /// Finishes what an earlier run began: removals, and records that were never complete.
+    /// Finishes what an earlier run began: removals, and records that were never complete. What
+    /// cannot be removed only takes space, and stays for the next time.
     fn sweep(&self) -> Result<(), PoolError> {
         for path in entries(&self.trash())? {
-            remove_tree(&path)?;
+            if let Err(error) = remove_tree(&path) {
+                let cause = error.source();
+                tracing::warn!(%error, cause, "the remains of a deleted volume stay");
+            }
         }
         for path in entries(&self.records())? {
             if path
@@ -381,6 +388,13 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, PoolError> {
                 .collect()
         })
         .map_err(failed("list the folder", folder))
+}
+
+/// Whether `path` is what [`Pool::move_to_trash`] makes of the volume: its name and a number.
+fn is_trash_of(path: &Path, id: &VolumeId) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.rsplit_once('.'))
+        .is_some_and(|(volume, number)| volume == id.as_str() && number.parse::<u64>().is_ok())
 }
 
 /// Removes an entry and everything below it; symbolic links are removed, never followed. Missing is

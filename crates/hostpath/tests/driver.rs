@@ -480,6 +480,36 @@ async fn what_a_killed_driver_leaves_is_finished() {
     driver.stop().await;
 }
 
+#[test]
+fn what_cannot_be_removed_stops_nothing_and_is_tried_again() {
+    in_private_namespace(async {
+        let folder = Driver::start().await.stop().await;
+        let pool = folder.path().join("pool");
+        let trash = pool.join(".longshore/trash");
+        // A mount point cannot be removed.
+        let stuck = trash.join("pvc-1.1");
+        fs::create_dir(&stuck).unwrap();
+        fs::create_dir(trash.join("pvc-1.x.1")).unwrap();
+        sys::mount::memory(&stuck, 1 << 20, 0o755).unwrap();
+
+        let driver = Driver::start_in(folder).await;
+        assert!(stuck.is_dir() && !trash.join("pvc-1.x.1").exists());
+        fs::create_dir(trash.join("pvc-1.x.1")).unwrap();
+        driver.create(request("pvc-1", 1)).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(refused(driver.delete("pvc-1").await), Code::Internal);
+            assert!(!pool.join("pvc-1").exists(), "it is out of the way");
+        }
+        sys::mount::unmount(&stuck).unwrap();
+        driver.delete("pvc-1").await.unwrap();
+        let left = fs::read_dir(&trash)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["pvc-1.x.1"], "another volume's");
+        driver.stop().await;
+    });
+}
+
 #[tokio::test]
 async fn data_of_the_original_driver_is_adopted() {
     let driver = Driver::start().await;

@@ -21,10 +21,12 @@ impl<R: Read> Gunzip<R> {
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
-            self.0 = match self.0.take().map(GzDecoder::into_inner) {
-                Some(mut rest) if another_member(&mut rest)? => Some(GzDecoder::new(rest)),
-                _ => None,
+            let Some(mut rest) = self.0.take().map(GzDecoder::into_inner) else {
+                break;
             };
+            if another_member(&mut rest)? {
+                self.0 = Some(GzDecoder::new(rest));
+            }
         }
         Ok(0)
     }
@@ -85,8 +87,9 @@ mod tests {
             let stream = [&member[..], rest].concat();
             let mut bytes = Vec::new();
             // Byte by byte, too, as slow sources deliver.
-            let mut slow = Gunzip(Some(GzDecoder::new(BufReader::with_capacity(1, &stream[..]))));
-            slow.read_to_end(&mut Vec::new())
+            let slow = BufReader::with_capacity(1, &stream[..]);
+            Gunzip(Some(GzDecoder::new(slow)))
+                .read_to_end(&mut Vec::new())
                 .and(Gunzip::new(&stream[..]).read_to_end(&mut bytes))
                 .map(|_| bytes)
         };

@@ -74,12 +74,15 @@ fn drain(
 mod tests {
     use super::*;
 
+    /// None of these inputs waits.
+    fn nothing() {}
+
     #[test]
     fn pieces_come_in_order() {
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
         let mut copy = Vec::new();
         let input = Box::new(io::Cursor::new(bytes.clone()));
-        read_ahead(input, || (), |piece| {
+        read_ahead(input, nothing, |piece| {
             copy.extend_from_slice(piece);
             Ok(())
         })
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_reader_ends_with_its_consumer() {
-        let failed = read_ahead(Box::new(io::repeat(7)), || (), |_| Err(Error::Empty));
+        let failed = read_ahead(Box::new(io::repeat(7)), nothing, |_| Err(Error::Empty));
         assert!(matches!(failed, Err(Error::Empty)));
     }
 
@@ -103,7 +106,7 @@ mod tests {
         }
         let input = Box::new((&[1_u8; 10][..]).chain(Broken));
         assert!(matches!(
-            read_ahead(input, || (), |_| Ok(())),
+            read_ahead(input, nothing, |_| Ok(())),
             Err(Error::Abandoned)
         ));
     }

@@ -23,8 +23,9 @@ pub(super) fn copy(
     progress: &Progress,
 ) -> Result<u64> {
     let meter = Meter::new(progress, COPY_PERCENT, source.size(), target);
+    let abandon = || source.abandon();
     let mut position = 0;
-    read_ahead(stream, || source.abandon(), |piece| {
+    read_ahead(stream, abandon, |piece| {
         let end = position + piece.len() as u64;
         if end > target.capacity {
             return Err(Error::Endless {
@@ -52,8 +53,9 @@ pub(super) fn spool(
         .saturating_add(target.capacity / 8 + limits::SPOOL_SLACK);
     let path: PathBuf = target.folder.join("(spool file)");
     let mut file = sink::spool_file(&target.folder)?;
+    let abandon = || source.abandon();
     let mut position = 0;
-    read_ahead(stream, || source.abandon(), |piece| {
+    read_ahead(stream, abandon, |piece| {
         position += piece.len() as u64;
         if position > limit {
             return Err(Error::Container { limit });

@@ -316,6 +316,8 @@ fn client(options: &HttpOptions) -> reqwest::Result<Client> {
         .http1_only()
         .connect_timeout(limits::CONNECT_TIMEOUT)
         .redirect(Policy::limited(limits::REDIRECTS))
+        // An address may hold a secret; where it redirects to need not know it.
+        .referer(false)
         .pool_max_idle_per_host(limits::MAX_WORKERS)
         .tls_danger_accept_invalid_certs(options.insecure_tls)
         .build()

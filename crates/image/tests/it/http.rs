@@ -3,17 +3,22 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use flate2::{Compression, write::GzEncoder};
 use longshore_image::{
-    Error, Kind, Location, Source,
+    Error, HttpOptions, Kind, Location, Source,
     pipeline::{Method, Wrapping},
 };
 
 use crate::{
     server::{Server, Serving, status},
-    support::{Bench, disk, import_to, options},
+    support::{Bench, disk, import_to, import_with, options},
 };
 
 const MIB: usize = 1 << 20;
@@ -314,6 +319,112 @@ fn redirects_are_followed_but_not_for_ever() {
         matches!(error, Error::Connect { attempts: 1, .. }),
         "{error}"
     );
+}
+
+/// A redirector at `/disk`, whose mirrors `/0?secret`, `/1?secret`, … each have another ETag unless
+/// told otherwise. The first answers `lifetime` requests. Returns how often it was asked, too.
+fn redirector(body: &[u8], one_etag: bool, lifetime: usize) -> (Server, Arc<AtomicUsize>) {
+    let (asked, counter) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (serving, redirects) = (Serving::new(body), Arc::clone(&asked));
+    let server = Server::start(move |request, stream| {
+        if request.authorization.as_deref() != Some("Basic dXNlcjpzZWNyZXQ=") {
+            return status(stream, "401 Unauthorized");
+        }
+        if request.path == "/disk" {
+            let mirror = redirects.fetch_add(1, Relaxed);
+            return status(stream, &format!("302 Found\r\nLocation: /{mirror}?secret"));
+        }
+        if request.path == "/0?secret" && counter.fetch_add(1, Relaxed) >= lifetime {
+            return status(stream, "403 Forbidden");
+        }
+        let etag = if one_etag { "one" } else { &request.path[..2] };
+        Serving {
+            etag: format!("\"{etag}\""),
+            ..serving.clone()
+        }
+        .answer(request, stream)
+    });
+    (server, asked)
+}
+
+#[test]
+fn a_redirector_is_asked_again_only_when_its_answer_expires() {
+    let raw = disk(10, 12 * MIB);
+    let bench = Bench::new();
+    let url = |server: &Server| server.url().replace("://", "://user:secret@");
+
+    let (server, asked) = redirector(&raw, false, usize::MAX);
+    bench.import(&url(&server)).unwrap();
+    assert!(bench.disk() == raw);
+    assert_eq!(asked.load(Relaxed), 1);
+
+    let (server, asked) = redirector(&raw, true, 2);
+    bench.import(&url(&server)).unwrap();
+    assert!(bench.disk() == raw);
+    assert!(asked.load(Relaxed) > 1);
+
+    let (server, _) = redirector(&raw, false, 1);
+    let error = bench.import(&url(&server)).unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }), "{error}");
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+}
+
+#[test]
+fn a_range_must_say_where_it_lies() {
+    let raw = disk(11, 3 * MIB);
+    let serving = Serving::new(&raw);
+    let server = Server::start(move |request, stream| {
+        if request.number == 0 {
+            return serving.answer(request, stream);
+        }
+        let head = "HTTP/1.1 206 Partial Content\r\nContent-Length: 9000000\r\n\r\n";
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&vec![1; 9_000_000])
+    });
+    let bench = Bench::new();
+    let error = bench.import(&server.url()).unwrap_err();
+    assert!(error.to_string().contains("without its place"), "{error}");
+    assert!(bench.is_clean());
+}
+
+/// The default patience is ten minutes, which no thread may use after another has failed.
+#[test]
+fn a_failed_job_waits_for_nobody() {
+    let bench = Bench::new();
+    let raw = disk(12, 12 * MIB);
+    let started = Instant::now();
+    for headers in [true, false] {
+        let serving = Serving::new(&raw);
+        let server = Server::start(move |request, stream| match request.number {
+            0 => serving.answer(request, stream),
+            1 => {
+                if headers {
+                    let serving = Serving {
+                        cut: 1000,
+                        ..serving.clone()
+                    };
+                    serving.answer(request, stream)?;
+                }
+                // Until the client hangs up.
+                stream.read(&mut [0]).map(drop)
+            }
+            _ => status(stream, "404 Not Found"),
+        });
+        let target = bench.target(1 << 30);
+        let error = import_with(&HttpOptions::default(), &server.url(), &target).unwrap_err();
+        assert!(matches!(error, Error::Status { code: 404, .. }), "{error}");
+    }
+
+    let server = Server::start(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        stream.write_all(&raw[..3 * MIB])?;
+        stream.read(&mut [0]).map(drop)
+    });
+    let target = bench.target(1 << 20);
+    let error = import_with(&HttpOptions::default(), &server.url(), &target).unwrap_err();
+    assert!(matches!(error, Error::Endless { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_mins(1));
+    assert!(bench.is_clean());
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::fs;
 use longshore_image::pipeline::{Format, Method};
 use proptest::prelude::*;
 
-use crate::support::{Bench, Random, attempt, disk, import_to, judge, run};
+use crate::{
+    server::Server,
+    support::{Bench, Random, attempt, disk, import_to, judge, run},
+};
 
 /// One command of `qemu-io`, in units of 512 bytes.
 #[derive(Debug, Clone)]
@@ -191,4 +194,31 @@ fn memory_does_not_grow_with_the_image() {
         .unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 64 << 10, "{peak} KiB");
+}
+
+#[test]
+fn an_image_may_end_where_its_disk_does() {
+    let bench = Bench::new();
+    let raw = vec![7; (3 << 16) + 512];
+    let image = bench.convert(&raw, &["-O", "qcow2"]);
+    let word = |at: u64| {
+        let at = usize::try_from(at).unwrap();
+        u64::from_be_bytes(*image[at..].first_chunk().unwrap())
+    };
+    let offset = |entry: u64| entry & 0x00FF_FFFF_FFFF_FE00;
+    let l2 = offset(word(word(40)));
+    let last = usize::try_from(offset(word(l2 + 3 * 8))).unwrap();
+    assert!(
+        image.len() <= last + (1 << 16),
+        "the last cluster is at the end"
+    );
+
+    let cut = bench.file("cut.qcow2", &image[..last + 512]);
+    for location in [cut, Server::of(&image[..last + 512]).url()] {
+        bench.import(&location).unwrap();
+        assert!(bench.disk() == raw);
+    }
+    let cut = bench.file("short.qcow2", &image[..last + 511]);
+    let error = bench.import(&cut).unwrap_err();
+    assert!(error.to_string().contains("cut short"), "{error}");
 }

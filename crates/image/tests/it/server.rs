@@ -23,6 +23,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) range: Option<(usize, Option<usize>)>,
     pub(crate) if_range: Option<String>,
+    pub(crate) authorization: Option<String>,
 }
 
 /// How a file is served.
@@ -77,7 +78,8 @@ impl Server {
 impl Request {
     fn read(number: usize, stream: &TcpStream) -> io::Result<Self> {
         let mut lines = BufReader::new(stream).lines();
-        let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+        // A client that has changed its mind hangs up without a request.
+        let first = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
         let mut words = first.split(' ');
         assert_eq!(words.next(), Some("GET"), "only GET is ever used");
         let path = words.next().unwrap_or_default().to_owned();
@@ -86,6 +88,7 @@ impl Request {
             path,
             range: None,
             if_range: None,
+            authorization: None,
         };
         for line in lines {
             let line = line?;
@@ -101,6 +104,7 @@ impl Request {
                         .unwrap();
                     request.range = Some((start.parse().unwrap(), end.parse().ok()));
                 }
+                "authorization" => request.authorization = Some(value.to_owned()),
                 "if-range" => request.if_range = Some(value.to_owned()),
                 "user-agent" => assert_eq!(value, "longshore-importer"),
                 _ => {}

@@ -78,9 +78,18 @@ impl Bench {
 
 /// Imports from a path or URL.
 pub(crate) fn import_to(location: &str, target: &Target) -> Result<(Plan, Report)> {
+    import_with(&options(), location, target)
+}
+
+/// Imports from a path or URL, with other patience.
+pub(crate) fn import_with(
+    options: &HttpOptions,
+    location: &str,
+    target: &Target,
+) -> Result<(Plan, Report)> {
     let location: Location = location.parse()?;
     let progress = Progress::default();
-    let job = Job::inspect(Source::open(&location, &options())?, &progress)?;
+    let job = Job::inspect(Source::open(&location, options)?, &progress)?;
     let plan = job.plan().clone();
     let report = job.run(target)?;
     assert!(progress.percent() > 99.9);

@@ -85,13 +85,7 @@ impl Header {
     }
 
     /// Fails unless a cluster may begin at `offset` and its first `length` bytes are in the file.
-    fn check(
-        &self,
-        what: &'static str,
-        offset: u64,
-        length: u64,
-        size: u64,
-    ) -> Result<u64, Error> {
+    fn check(&self, what: &'static str, offset: u64, length: u64, size: u64) -> Result<u64, Error> {
         if !offset.is_multiple_of(self.cluster_size()) {
             return Err(Error::Misaligned { what, offset });
         }
