@@ -30,6 +30,7 @@ mod structural;
 mod validate;
 
 pub use decode::decode;
+pub(crate) use decode::go_value;
 pub use defaults::apply_defaults;
 pub use pattern::Pattern;
 pub use prune::prune;

@@ -7,6 +7,7 @@ use super::NO_HOOKS;
 use super::access::{count, fill, is_true, map, text};
 use super::column::{AGE, Col};
 use crate::kind::Hooks;
+use crate::meta::names;
 use crate::schema::cause;
 use crate::status::Cause;
 
@@ -108,16 +109,9 @@ fn keys(object: &Value, fields: &[&str]) -> Vec<Cause> {
             .into_iter()
             .flat_map(|m| m.keys())
         {
-            let sound = key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            if !sound || matches!(key.as_str(), "" | "." | "..") || key.len() > 253 {
-                let detail = "a valid config key must consist of alphanumeric characters, '-', '_' \
-                              or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used \
-                              for validation is '[-._a-zA-Z0-9]+')";
-                let path = format!("{field}[{key}]");
-                causes.push(cause::invalid(path, &key.as_str().into(), detail));
-            }
+            causes.extend(names::config_key(key).iter().map(|fault| {
+                cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), fault)
+            }));
         }
     }
     causes
@@ -179,8 +173,11 @@ mod tests {
 
     #[test]
     fn keys_are_file_names() {
-        let causes = keys(&json!({"data": {"a/b": "", "ok.txt": ""}}), &["data"]);
-        assert_eq!(causes.len(), 1);
-        assert_eq!(causes[0].field, "data[a/b]");
+        let object = json!({"data": {"..data": "", "a/b": "", "ok.txt": ""}});
+        let fields: Vec<_> = keys(&object, &["data"])
+            .into_iter()
+            .map(|cause| cause.field)
+            .collect();
+        assert_eq!(fields, ["data[..data]", "data[a/b]"]);
     }
 }

@@ -9,6 +9,7 @@ use crate::kind::Hooks;
 use crate::table::age;
 
 mod defaults;
+mod paths;
 mod rules;
 
 pub(super) const COLUMNS: &[Col] = &[

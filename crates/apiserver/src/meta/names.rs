@@ -13,6 +13,7 @@ const LABEL_MAX: usize = 63;
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 
 #[expect(
@@ -51,6 +52,12 @@ static QUALIFIED_RULE: Rule = Rule {
     meaning: "name part must consist of alphanumeric characters, '-', '_' or '.', and must start \
               and end with an alphanumeric character",
     examples: "e.g. 'MyName',  or 'my.name',  or '123-abc'",
+};
+static CONFIG_KEY_RULE: Rule = Rule {
+    expression: CONFIG_KEY,
+    regex: LazyLock::new(|| whole(CONFIG_KEY)),
+    meaning: "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+    examples: "e.g. 'key.name',  or 'KEY_NAME',  or 'key-name'",
 };
 static LABEL_VALUE_RULE: Rule = Rule {
     expression: LABEL_VALUE,
@@ -103,6 +110,18 @@ pub fn path_segment(text: &str) -> Vec<String> {
         if text.contains(part) {
             faults.push(format!("may not contain '{part}'"));
         }
+    }
+    faults
+}
+
+/// The rule of the keys of `ConfigMap`s and `Secret`s, which become file names.
+pub fn config_key(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    CONFIG_KEY_RULE.check(text, SUBDOMAIN_MAX, &mut faults);
+    if text == "." || text == ".." {
+        faults.push(format!("must not be '{text}'"));
+    } else if text.starts_with("..") {
+        faults.push("must not start with '..'".into());
     }
     faults
 }
@@ -164,6 +183,12 @@ mod tests {
         assert!(qualified_name("Name_1").is_empty());
         for bad in ["", "/a", "a/", "A/a", "a/b/c", "a b"] {
             assert!(!qualified_name(bad).is_empty(), "{bad}");
+        }
+        for good in ["a", ".a", "tls.crt", "KEY_1", "-"] {
+            assert_eq!(config_key(good), Vec::<String>::new(), "{good}");
+        }
+        for bad in ["", ".", "..", "..a", "a/b", "a b"] {
+            assert_eq!(config_key(bad).len(), 1, "{bad}");
         }
         assert!(label_value("").is_empty());
         assert!(!label_value("-").is_empty());

@@ -29,7 +29,7 @@ pub(crate) enum Propagation {
 pub(crate) struct DeleteOptions {
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
-    pub(crate) grace_seconds: Option<u64>,
+    pub(crate) grace_seconds: Option<i64>,
     pub(crate) propagation: Option<Propagation>,
 }
 

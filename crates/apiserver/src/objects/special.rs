@@ -96,7 +96,7 @@ pub(super) fn check_deletable(kind: &Kind, name: &str) -> Result<(), Status> {
 }
 
 /// How long an object stays for its agent to end it: only Pods do that run somewhere.
-pub(super) fn grace_seconds(kind: &Kind, object: &Value, asked: Option<u64>) -> u64 {
+pub(super) fn grace_seconds(kind: &Kind, object: &Value, asked: Option<i64>) -> u64 {
     let phase = meta::text(object, "/status/phase");
     let ended = phase == "Succeeded" || phase == "Failed";
     if !kind.is("", "pods") || ended || meta::text(object, "/spec/nodeName").is_empty() {
@@ -104,8 +104,11 @@ pub(super) fn grace_seconds(kind: &Kind, object: &Value, asked: Option<u64>) -> 
     }
     let own = object
         .pointer("/spec/terminationGracePeriodSeconds")
-        .and_then(Value::as_u64);
-    asked.or(own).unwrap_or(POD_GRACE)
+        .and_then(Value::as_i64);
+    // Less than nothing means one second.
+    asked
+        .or(own)
+        .map_or(POD_GRACE, |seconds| u64::try_from(seconds).unwrap_or(1))
 }
 
 /// Shows in an object that its deletion was asked for.

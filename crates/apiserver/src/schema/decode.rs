@@ -58,10 +58,13 @@ enum Fault {
     Time(String),
     #[error("json: cannot unmarshal {value} into Go struct field {field} of type {expected}")]
     Type {
-        value: &'static str,
+        value: String,
         field: String,
         expected: String,
     },
+    /// That type has a decoder of its own, which knows nothing of the field around it.
+    #[error("json: cannot unmarshal {0} into Go value of type int32")]
+    IntOrString(String),
 }
 
 struct Decoder<'a> {
@@ -123,20 +126,21 @@ impl Decoder<'_> {
         let fits = match (resolved.type_, value) {
             (Some(Type::String), Value::String(text)) => return text_format(format, text),
             (Some(Type::Boolean), Value::Bool(_))
-            | (Some(Type::Number) | None, Value::Number(_))
+            | (Some(Type::Number), Value::Number(_))
             | (None, Value::String(_)) => true,
-            (Some(Type::Integer), Value::Number(number)) => match format {
-                "int32" => number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
-                _ => number.is_i64() || number.is_u64(),
-            },
-            (None, _) => !resolved.int_or_string,
+            (Some(Type::Integer), Value::Number(_)) if format == "int32" => is_int32(value),
+            (Some(Type::Integer), Value::Number(_)) => value.is_i64(),
+            (None, _) if resolved.int_or_string && !is_int32(value) => {
+                return Err(Fault::IntOrString(go_value(value, Some(Type::Integer))));
+            }
+            (None, _) => true,
             _ => false,
         };
         if fits {
             return Ok(());
         }
         Err(Fault::Type {
-            value: go_value(value),
+            value: go_value(value, resolved.type_),
             field: format!("{owner}.{}", self.fields.join(".")),
             expected: go_type(schema, resolved),
         })
@@ -168,15 +172,25 @@ fn short_name(definition: &str) -> &str {
     definition.rsplit('.').next().unwrap_or(definition)
 }
 
-fn go_value(value: &Value) -> &'static str {
-    match value {
+fn is_int32(value: &Value) -> bool {
+    value.as_i64().is_some_and(|n| i32::try_from(n).is_ok())
+}
+
+/// What Go's decoder calls a value that does not fit. It shows a number where the wanted type is
+/// a number too.
+pub(crate) fn go_value(value: &Value, wanted: Option<Type>) -> String {
+    let name = match value {
+        Value::Number(number) if matches!(wanted, Some(Type::Integer | Type::Number)) => {
+            return format!("number {number}");
+        }
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    }
+    };
+    name.to_owned()
 }
 
 fn go_type(schema: &Schema, resolved: &Schema) -> String {
@@ -265,6 +279,24 @@ mod tests {
                 "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
             ),
             (
+                "Pod",
+                json!({"spec": {"activeDeadlineSeconds": u64::MAX}}),
+                "json: cannot unmarshal number 18446744073709551615 into Go struct field \
+                 PodSpec.spec.activeDeadlineSeconds of type int64",
+            ),
+            (
+                "Pod",
+                json!({"spec": {"priority": 1.5}}),
+                "json: cannot unmarshal number 1.5 into Go struct field PodSpec.spec.priority of \
+                 type int32",
+            ),
+            (
+                "Pod",
+                json!({"spec": {"containers": [
+                    {"livenessProbe": {"httpGet": {"port": 3_000_000_000_u64}}}]}}),
+                "json: cannot unmarshal number 3000000000 into Go value of type int32",
+            ),
+            (
                 "Secret",
                 json!({"data": {"a": "!"}}),
                 "illegal base64 data at input byte 0",
@@ -273,6 +305,21 @@ mod tests {
         for (kind, object, expected) in cases {
             assert_eq!(fault(kind, object), expected);
         }
+    }
+
+    #[test]
+    fn what_is_decoded_fits_the_types_of_its_readers() {
+        let mut pod = json!({"spec": {
+            "activeDeadlineSeconds": i64::MAX, "priority": i32::MIN,
+            "containers": [{"name": "a",
+                "livenessProbe": {"httpGet": {"port": i32::MAX}},
+                "readinessProbe": {"httpGet": {"port": "web"}}}],
+        }});
+        decode(&kind("Pod"), &mut pod).unwrap();
+        let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(pod).unwrap();
+        let spec = pod.spec.unwrap();
+        assert_eq!(spec.active_deadline_seconds, Some(i64::MAX));
+        assert_eq!(spec.priority, Some(i32::MIN));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Parameters behind the `?` of a request.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use crate::status::Status;
 
@@ -33,8 +34,8 @@ impl Query {
         found.is_some_and(|(_, value)| value != "false" && value != "0")
     }
 
-    /// A parameter that is a whole number.
-    pub fn number(&self, name: &str) -> Result<Option<u64>, Status> {
+    /// A parameter that is a whole number in the range of `N`.
+    pub fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, Status> {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
@@ -78,8 +79,8 @@ mod tests {
         assert_eq!(query.get("empty"), None);
         assert!(query.flag("watch") && query.flag("flag") && !query.flag("absent"));
         assert!(!Query::parse("watch=0").flag("watch"));
-        assert_eq!(query.number("limit").unwrap(), Some(5));
-        assert!(Query::parse("limit=x").number("limit").is_err());
+        assert_eq!(query.number("limit").unwrap(), Some(5_u64));
+        assert!(Query::parse("limit=x").number::<u64>("limit").is_err());
         assert_eq!(percent_decode("%e2%82%ac%zz%"), "€%zz%");
     }
 

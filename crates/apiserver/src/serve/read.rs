@@ -120,9 +120,7 @@ pub(crate) fn list(
         objects.retain(|object| filter.matches(kind, &object.value));
     }
     let mut metadata = json!({"resourceVersion": revision.to_string()});
-    let limit = query
-        .number("limit")?
-        .and_then(|limit| usize::try_from(limit).ok());
+    let limit = query.number::<usize>("limit")?;
     if let Some(limit) = limit.filter(|limit| *limit > 0 && *limit < objects.len()) {
         let left = objects.len() - limit;
         objects.truncate(limit);

@@ -128,11 +128,21 @@ struct Watcher {
     deadline: Instant,
     next_bookmark: Instant,
     closing: Option<Closing>,
-    /// Lines that are ready to be sent.
-    pending: VecDeque<Bytes>,
+    /// What is still to be sent. Its text is made a chunk at a time, as the client takes it.
+    pending: VecDeque<Pending>,
     /// Whether the client has the table's columns.
     table_started: bool,
     ended: bool,
+}
+
+/// What becomes one line, or none where the watcher does not select it.
+enum Pending {
+    /// An object that was there at the start.
+    Present(Arc<Object>),
+    Event(Event),
+    Bookmark {
+        ends_initial: bool,
+    },
 }
 
 /// Bytes after which a chunk is sent although more is ready.
@@ -141,32 +151,26 @@ const CHUNK: usize = 64 * 1024;
 impl Watcher {
     /// Queues the objects that are there at the start.
     fn begin(&mut self, initial: Option<Vec<Arc<Object>>>, mark_end: bool) {
-        let mut chunk = Vec::new();
-        for object in initial.into_iter().flatten() {
-            self.append(&mut chunk, "ADDED", &object.value);
-            if chunk.len() > CHUNK {
-                self.pending.push_back(std::mem::take(&mut chunk).into());
-            }
-        }
+        let present = initial.into_iter().flatten().map(Pending::Present);
+        self.pending.extend(present);
         if mark_end {
-            self.append_bookmark(&mut chunk, true);
-        }
-        if !chunk.is_empty() {
-            self.pending.push_back(chunk.into());
+            self.pending
+                .push_back(Pending::Bookmark { ends_initial: true });
         }
     }
 
     /// Waits for the next lines; none when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(chunk) = self.pending.pop_front() {
+            let chunk = self.chunk();
+            if !chunk.is_empty() {
                 return Some(chunk);
             }
             if self.ended {
                 return None;
             }
             match self.watch.take() {
-                Ok(events) => self.queue(&events),
+                Ok(events) => self.pending.extend(events.into_iter().map(Pending::Event)),
                 Err(expired) => return Some(self.expire(expired)),
             }
             if self.pending.is_empty() {
@@ -191,22 +195,31 @@ impl Watcher {
             () = closing => self.ended = true,
         }
         if self.bookmarks {
-            let mut chunk = Vec::new();
-            self.append_bookmark(&mut chunk, false);
-            self.pending.push_back(chunk.into());
+            self.pending.push_back(Pending::Bookmark {
+                ends_initial: false,
+            });
         }
     }
 
-    fn queue(&mut self, events: &[Event]) {
+    /// The next lines of what is pending; empty when none of it is to be sent.
+    fn chunk(&mut self) -> Bytes {
         let mut chunk = Vec::new();
-        for event in events {
-            if let Some(type_) = self.seen_as(event) {
-                self.append(&mut chunk, type_, &event.object.value);
+        while chunk.len() < CHUNK
+            && let Some(pending) = self.pending.pop_front()
+        {
+            match pending {
+                Pending::Present(object) => self.append(&mut chunk, "ADDED", &object.value),
+                Pending::Event(event) => {
+                    if let Some(type_) = self.seen_as(&event) {
+                        self.append(&mut chunk, type_, &event.object.value);
+                    }
+                }
+                Pending::Bookmark { ends_initial } => {
+                    self.append_bookmark(&mut chunk, ends_initial);
+                }
             }
         }
-        if !chunk.is_empty() {
-            self.pending.push_back(chunk.into());
-        }
+        chunk.into()
     }
 
     /// What an event means to this watcher: an object may enter or leave what it selects.

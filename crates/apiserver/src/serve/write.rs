@@ -11,6 +11,7 @@ use crate::extend::Body;
 use crate::meta;
 use crate::objects::{Call, DeleteOptions, Deleted, Document, Origin, Part, Propagation};
 use crate::patch::Patch;
+use crate::schema::{self, Type};
 use crate::status::Status;
 
 impl Handler {
@@ -238,10 +239,7 @@ fn delete_options(
             None => None,
         },
     };
-    let grace_seconds = match given.get("gracePeriodSeconds").and_then(Value::as_u64) {
-        None => query.number("gracePeriodSeconds")?,
-        given => given,
-    };
+    let grace_seconds = grace_seconds(&given, query)?;
     let dry_run = body::dry_run(query)?
         || given["dryRun"]
             .as_array()
@@ -253,4 +251,18 @@ fn delete_options(
         propagation,
     };
     Ok((options, dry_run))
+}
+
+fn grace_seconds(options: &Value, query: &Query) -> Result<Option<i64>, Status> {
+    match options.get("gracePeriodSeconds") {
+        None | Some(Value::Null) => query.number("gracePeriodSeconds"),
+        Some(seconds) => seconds.as_i64().map(Some).ok_or_else(|| {
+            Status::bad_request(format!(
+                "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: \
+                 cannot unmarshal {} into Go struct field DeleteOptions.gracePeriodSeconds of \
+                 type int64",
+                schema::go_value(seconds, Some(Type::Integer))
+            ))
+        }),
+    }
 }

@@ -4,6 +4,9 @@
 //! over a restart, since the newest change may have been a deletion.
 
 use std::collections::HashMap;
+use std::fs::{File, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +17,9 @@ use super::{Change, Event, Key, Object, OpenError};
 
 /// Format of the file, in SQLite's `user_version`.
 const FORMAT: i64 = 1;
+
+/// File mode of the database.
+const PRIVATE: u32 = 0o600;
 
 /// Rows of `log` that are kept at least.
 const LOG_KEPT: u64 = 4096;
@@ -34,6 +40,8 @@ pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) change: Change,
     pub(super) object: Arc<Object>,
+    /// The object as JSON text.
+    pub(super) text: String,
 }
 
 pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
@@ -41,6 +49,7 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
         path: path.to_owned(),
         source,
     };
+    keep_private(path).map_err(|source| super::io(path, source))?;
     let connection = Connection::open(path).map_err(damaged)?;
     let found = prepare(&connection).map_err(damaged)?;
     if found > FORMAT {
@@ -58,6 +67,23 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
         },
         memory,
     ))
+}
+
+/// Makes the file where there is none, for its owner only: it holds Secrets as they are. SQLite
+/// gives new files beside it the same mode; those that a crash left behind have to be changed.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    let private = Permissions::from_mode(PRIVATE);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let file = options.mode(PRIVATE).open(path)?;
+    file.set_permissions(private.clone())?;
+    for extension in ["db-wal", "db-shm"] {
+        match std::fs::set_permissions(path.with_extension(extension), private.clone()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sets the connection up and makes the tables of a new file; returns the file's format.
@@ -126,16 +152,17 @@ fn load_log(connection: &Connection, memory: &mut Memory) -> Result<(), LoadErro
     let mut seen: HashMap<Key, Arc<Object>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let (key, object) = read(row)?;
+        let bytes = row.get_ref(2)?.as_bytes().map_or(0, <[u8]>::len);
         let change = change(row.get(3)?).ok_or_else(|| LoadError::Row(key.name.clone()))?;
-        let previous = seen.insert(key.clone(), Arc::clone(&object));
-        memory.remember(
-            &key.resource,
-            Event {
-                change,
-                object,
-                previous,
-            },
-        );
+        let before = seen.insert(key.clone(), Arc::clone(&object));
+        // A new object is not the one that had its name before.
+        let previous = before.filter(|_| change != Change::Added);
+        let event = Event {
+            change,
+            object,
+            previous,
+        };
+        memory.remember(&key.resource, event, bytes);
     }
     Ok(())
 }
@@ -186,9 +213,9 @@ fn insert(transaction: &Transaction<'_>, row: &Entry) -> rusqlite::Result<()> {
         key,
         change,
         object,
+        text: value,
     } = row;
     let text = format!("{}/{}/{}", key.resource, key.namespace, key.name);
-    let value = object.value.to_string();
     if *change == Change::Deleted {
         transaction
             .prepare_cached("DELETE FROM object WHERE key = ?1")?

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use super::disk::Entry;
 use super::{Change, Event, Key, Object};
 
-/// Events remembered per resource. A watcher that falls further behind has to list again.
+/// Most events remembered per resource. A watcher that falls further behind has to list again.
 const HISTORY: usize = 512;
+
+/// Most bytes of JSON text that the remembered events of a resource stand for.
+const HISTORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The asked revision is older than what the history still holds, or was never given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,10 +55,19 @@ struct State {
 #[derive(Debug)]
 struct Resource {
     objects: BTreeMap<(String, String), Arc<Object>>,
-    history: VecDeque<Event>,
+    history: VecDeque<Remembered>,
+    /// Sum over `history`.
+    bytes: usize,
     /// Every event after this revision is in `history`.
     floor: u64,
     newest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    event: Event,
+    /// Length of its object's JSON text.
+    bytes: usize,
 }
 
 impl State {
@@ -63,6 +76,7 @@ impl State {
             let resource = Resource {
                 objects: BTreeMap::new(),
                 history: VecDeque::new(),
+                bytes: 0,
                 floor: self.compacted,
                 newest: watch::Sender::new(self.compacted),
             };
@@ -74,14 +88,16 @@ impl State {
 }
 
 impl Resource {
-    fn remember(&mut self, event: Event) {
-        if self.history.len() == HISTORY
+    fn remember(&mut self, event: Event, bytes: usize) {
+        let revision = event.object.revision;
+        while (self.history.len() >= HISTORY || self.bytes + bytes > HISTORY_BYTES)
             && let Some(forgotten) = self.history.pop_front()
         {
-            self.floor = forgotten.object.revision;
+            self.floor = forgotten.event.object.revision;
+            self.bytes -= forgotten.bytes;
         }
-        let revision = event.object.revision;
-        self.history.push_back(event);
+        self.history.push_back(Remembered { event, bytes });
+        self.bytes += bytes;
         self.newest.send_replace(revision);
     }
 }
@@ -108,17 +124,23 @@ impl Memory {
         resource.objects.insert((key.namespace, key.name), object);
     }
 
-    /// Puts an event of the past, oldest first.
-    pub(super) fn remember(&mut self, resource: &str, event: Event) {
+    /// Puts an event of the past, oldest first, whose object has a JSON text of `bytes`.
+    pub(super) fn remember(&mut self, resource: &str, event: Event, bytes: usize) {
         let state = self.state.get_mut();
         state.revision = state.revision.max(event.object.revision);
-        state.resource(resource).remember(event);
+        state.resource(resource).remember(event, bytes);
     }
 
     /// Shows committed changes, in the order of their revisions.
-    pub(super) fn apply(&self, changes: impl Iterator<Item = (Key, Change, Arc<Object>)>) {
+    pub(super) fn apply(&self, entries: Vec<Entry>) {
         let mut state = self.state.write();
-        for (key, change, object) in changes {
+        for entry in entries {
+            let Entry {
+                key,
+                change,
+                object,
+                text,
+            } = entry;
             state.revision = object.revision;
             let resource = state.resource(&key.resource);
             let place = (key.namespace, key.name);
@@ -127,11 +149,12 @@ impl Memory {
             } else {
                 resource.objects.insert(place, Arc::clone(&object))
             };
-            resource.remember(Event {
+            let event = Event {
                 change,
                 object,
                 previous,
-            });
+            };
+            resource.remember(event, text.len());
         }
     }
 
@@ -228,9 +251,10 @@ impl Watch {
         }
         let start = resource
             .history
-            .partition_point(|e| e.object.revision <= self.position);
+            .partition_point(|known| known.event.object.revision <= self.position);
         self.position = state.revision;
-        Ok(resource.history.range(start..).cloned().collect())
+        let missed = resource.history.range(start..);
+        Ok(missed.map(|known| known.event.clone()).collect())
     }
 
     /// Waits until there is something to [`Watch::take`].

@@ -105,6 +105,83 @@ async fn watches_follow_wait_and_expire() {
     assert!(from_the_future.is_err());
 }
 
+#[tokio::test]
+async fn large_events_are_remembered_for_less_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let large = "x".repeat(1024 * 1024);
+    let mut revision = 0;
+    for n in 0..10 {
+        let value = value("a", &large);
+        let write = match n {
+            0 => Write::Create(value),
+            _ => Write::Update(revision, value),
+        };
+        revision = store.write(key("a"), write).await.unwrap().revision;
+    }
+    let remembered = |store: &Store| {
+        let oldest = store.list("configmaps", None, None).oldest;
+        assert!(store.watch("configmaps", oldest - 1).take().is_err());
+        store.watch("configmaps", oldest).take().unwrap().len()
+    };
+    assert_eq!(remembered(&store), 7);
+    drop(store);
+    assert_eq!(remembered(&Store::open(dir.path()).unwrap()), 7);
+}
+
+#[tokio::test]
+async fn a_new_object_has_no_previous_state_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let create = || Write::Create(value("a", "1"));
+    let first = store.write(key("a"), create()).await.unwrap();
+    let delete = Write::Delete(first.revision, value("a", "1"));
+    store.write(key("a"), delete).await.unwrap();
+    store.write(key("a"), create()).await.unwrap();
+    let seen = |store: &Store| {
+        let events = store.watch("configmaps", 0).take().unwrap();
+        let seen = events.iter().map(|e| (e.change, e.previous.is_some()));
+        seen.collect::<Vec<_>>()
+    };
+    let expected = [
+        (Change::Added, false),
+        (Change::Deleted, true),
+        (Change::Added, false),
+    ];
+    assert_eq!(seen(&store), expected);
+    drop(store);
+    assert_eq!(seen(&Store::open(dir.path()).unwrap()), expected);
+}
+
+#[tokio::test]
+async fn only_the_owner_reads_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["state.db", "state.db-wal"].map(|name| dir.path().join(name));
+    let mode = |path: &PathBuf| path.metadata().unwrap().permissions().mode() & 0o777;
+    let store = Store::open(dir.path()).unwrap();
+    store
+        .write(key("a"), Write::Create(value("a", "1")))
+        .await
+        .unwrap();
+    assert_eq!(files.each_ref().map(mode), [0o600; 2]);
+    drop(store);
+
+    // An older release, or a copy, may have left them open to everyone.
+    for path in &files {
+        File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))
+            .unwrap();
+    }
+    let _store = Store::open(dir.path()).unwrap();
+    assert_eq!(files.each_ref().map(mode), [0o600; 2]);
+}
+
 #[test]
 fn a_second_opener_is_refused_and_told_who() {
     let dir = tempfile::tempdir().unwrap();

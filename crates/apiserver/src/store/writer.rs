@@ -50,6 +50,7 @@ fn commit(disk: &mut Disk, memory: &Memory, requests: impl Iterator<Item = Reque
                 rows.push(Entry {
                     key,
                     change,
+                    text: object.value.to_string(),
                     object,
                 });
                 replies.push(reply);
@@ -72,10 +73,7 @@ fn commit(disk: &mut Disk, memory: &Memory, requests: impl Iterator<Item = Reque
         return;
     }
     let objects: Vec<_> = rows.iter().map(|row| Arc::clone(&row.object)).collect();
-    memory.apply(
-        rows.into_iter()
-            .map(|row| (row.key, row.change, row.object)),
-    );
+    memory.apply(rows);
     for (reply, object) in replies.into_iter().zip(objects) {
         let _ = reply.send(Ok(object));
     }

@@ -91,7 +91,7 @@ async fn acknowledged_writes_survive_a_kill() {
             expected.insert(name);
         }
 
-        let server = spawn(dir.path()).await;
+        let mut server = spawn(dir.path()).await;
         let list = connect(dir.path())
             .await
             .list(&ListParams::default())
@@ -103,6 +103,6 @@ async fn acknowledged_writes_survive_a_kill() {
         let revision: u64 = list.metadata.resource_version.unwrap().parse().unwrap();
         assert!(revision > newest);
         newest = revision;
-        drop(server);
+        server.kill().await.unwrap();
     }
 }

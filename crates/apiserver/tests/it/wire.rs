@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use k8s_openapi::api::core::v1::Pod;
 use longshore_apiserver::discovery;
 use longshore_apiserver::extend::{
     Admission, AdmissionRequest, Body, Extensions, Operation, Subresource, SubresourceRequest,
@@ -160,6 +161,72 @@ async fn preconditions_guard_deletion() {
         (StatusCode::OK, &json!("Success"))
     );
     assert_eq!(status["details"]["uid"], uid);
+}
+
+#[tokio::test]
+async fn numbers_that_typed_readers_cannot_hold_are_refused() {
+    let api = Api::start(Extensions::default()).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |port: u64| {
+        json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n", "containers": [
+            {"name": "a", "image": "a", "livenessProbe": {"httpGet": {"port": port}}}]}})
+    };
+    let (code, status) = api.create(pods, &pod(3_000_000_000)).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        status["message"],
+        "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number \
+         3000000000 into Go value of type int32"
+    );
+    let (code, _) = api.create(pods, &pod(80)).await;
+    assert_eq!(code, StatusCode::CREATED);
+
+    let path = format!("{pods}/a");
+    let delete = async |query: &str, body: &str| {
+        let request = Request::delete(format!("{path}{query}"));
+        read(api.send(request, body.to_owned()).await).await
+    };
+    let (code, status) = delete("", r#"{"gracePeriodSeconds": 9223372036854775808}"#).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        status["message"],
+        "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot \
+         unmarshal number 9223372036854775808 into Go struct field \
+         DeleteOptions.gracePeriodSeconds of type int64"
+    );
+    let (code, _) = delete("?gracePeriodSeconds=9223372036854775808", "").await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
+    let (code, marked) = delete("", r#"{"gracePeriodSeconds": -5}"#).await;
+    assert_eq!(code, StatusCode::OK);
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 1);
+    let (_, list) = api.get(pods).await;
+    serde_json::from_value::<k8s_openapi::List<Pod>>(list).unwrap();
+}
+
+#[tokio::test]
+async fn a_long_history_is_sent_in_pieces() {
+    let api = Api::start(Extensions::default()).await;
+    let (_, list) = api.get(CONFIGS).await;
+    let start = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let text = "x".repeat(50_000);
+    for n in 0..8 {
+        let object = json!({"metadata": {"name": format!("c{n}")}, "data": {"a": text}});
+        api.create(CONFIGS, &object).await;
+    }
+    let watch = format!("{CONFIGS}?watch=1&resourceVersion={start}&timeoutSeconds=1");
+    let response = api.send(Request::get(&watch), "").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let chunks: Vec<Bytes> = response
+        .into_body()
+        .into_data_stream()
+        .map(Result::unwrap)
+        .collect()
+        .await;
+    let lines: usize = chunks
+        .iter()
+        .map(|chunk| chunk.split(|b| *b == b'\n').count() - 1)
+        .sum();
+    assert_eq!((lines, chunks.len()), (8, 4));
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::access::{list, text, without};
+use super::paths;
+use crate::meta::names;
 use crate::schema::cause;
 use crate::status::Cause;
 
@@ -22,12 +24,16 @@ fn new(pod: &Value) -> Vec<Cause> {
         causes.push(cause::required("spec.containers", ""));
     }
     let volumes = list(pod, "/spec/volumes");
-    unique(&mut causes, "spec.volumes", volumes.iter());
-    let names: BTreeSet<_> = volumes.iter().map(|volume| text(volume, "/name")).collect();
-    for field in ["initContainers", "containers"] {
+    let mut names = BTreeSet::new();
+    labels(&mut causes, "spec.volumes", volumes, &mut names);
+    for (index, volume) in volumes.iter().enumerate() {
+        paths::volume(&mut causes, &format!("spec.volumes[{index}]"), volume);
+    }
+    let mut taken = BTreeSet::new();
+    for field in ["containers", "initContainers"] {
         let containers = list(pod, &format!("/spec/{field}"));
         let path = format!("spec.{field}");
-        unique(&mut causes, &path, containers.iter());
+        labels(&mut causes, &path, containers, &mut taken);
         for (index, item) in containers.iter().enumerate() {
             container(&mut causes, &format!("{path}[{index}]"), item, &names);
         }
@@ -43,9 +49,6 @@ fn new(pod: &Value) -> Vec<Cause> {
 }
 
 fn container(causes: &mut Vec<Cause>, path: &str, container: &Value, volumes: &BTreeSet<&str>) {
-    if container.get("name").is_some() && text(container, "/name").is_empty() {
-        causes.push(cause::required(format!("{path}.name"), ""));
-    }
     if text(container, "/image").is_empty() {
         causes.push(cause::required(format!("{path}.image"), ""));
     }
@@ -61,17 +64,33 @@ fn container(causes: &mut Vec<Cause>, path: &str, container: &Value, volumes: &B
             }
         }
     }
+    paths::mounts(causes, path, container);
 }
 
-fn unique<'a>(causes: &mut Vec<Cause>, path: &str, items: impl Iterator<Item = &'a Value>) {
-    let mut seen = BTreeSet::new();
-    for (index, item) in items.enumerate() {
-        let name = text(item, "/name");
-        if !name.is_empty() && !seen.insert(name) {
-            causes.push(cause::duplicate(
-                format!("{path}[{index}].name"),
-                &name.into(),
-            ));
+/// The names of volumes and containers are unique DNS labels (RFC 1123). They also name folders.
+fn labels<'a>(
+    causes: &mut Vec<Cause>,
+    path: &str,
+    items: &'a [Value],
+    taken: &mut BTreeSet<&'a str>,
+) {
+    for (index, item) in items.iter().enumerate() {
+        // The schema asks for the field itself.
+        let Some(name) = item.get("name").and_then(Value::as_str) else {
+            continue;
+        };
+        let field = format!("{path}[{index}].name");
+        if name.is_empty() {
+            causes.push(cause::required(field, ""));
+        } else if !taken.insert(name) {
+            causes.push(cause::duplicate(field, &name.into()));
+        } else {
+            let faults = names::dns_label(name);
+            causes.extend(
+                faults
+                    .iter()
+                    .map(|f| cause::invalid(&*field, &name.into(), f)),
+            );
         }
     }
 }
@@ -135,6 +154,32 @@ mod tests {
                 "spec.containers[0].image: Required value",
                 r#"spec.containers[0].volumeMounts[0].name: Not found: "v""#,
                 r#"spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "OnFailure", "Never""#,
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_unique_labels() {
+        let label = "a lowercase RFC 1123 label must consist of lower case alphanumeric \
+                     characters or '-', and must start and end with an alphanumeric character \
+                     (e.g. 'my-name',  or '123-abc', regex used for validation is \
+                     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+        let pod = json!({"spec": {
+            "volumes": [{"name": "/etc"}, {"name": ""}],
+            "initContainers": [{"name": "a", "image": "x"}],
+            "containers": [{"name": "a", "image": "x"}, {"name": "../b", "image": "x"}],
+        }});
+        let found: Vec<_> = new(&pod)
+            .into_iter()
+            .map(|c| format!("{}: {}", c.field, c.message))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                format!(r#"spec.volumes[0].name: Invalid value: "/etc": {label}"#),
+                "spec.volumes[1].name: Required value".to_owned(),
+                format!(r#"spec.containers[1].name: Invalid value: "../b": {label}"#),
+                r#"spec.initContainers[0].name: Duplicate value: "a""#.to_owned(),
             ]
         );
     }
