@@ -341,3 +341,26 @@ fn a_block_volume_says_that_it_is_not_offered() {
             .then_some(())
     });
 }
+
+#[test]
+fn a_worker_that_is_to_be_kept_stays() {
+    let longshore = longshore();
+    longshore.apply(&manifest::blank("disk", "16Mi").replace(
+        "metadata:",
+        "metadata:\n  annotations: {cdi.kubevirt.io/storage.pod.retainAfterCompletion: \"true\"}",
+    ));
+    longshore.wait_until_succeeded("disk");
+    let uid = longshore
+        .kubectl()
+        .field("pvc disk", "{.metadata.uid}")
+        .unwrap();
+    let pod = format!("importer-prime-{uid}");
+    longshore
+        .kubectl()
+        .wait(&format!("pod {pod}"), "{.status.phase}", "Succeeded");
+    longshore.run(&format!("logs {pod}")).ok();
+    longshore.run("delete dv disk --timeout=60s").ok();
+    longshore
+        .run(&format!("wait --for=delete pod/{pod} --timeout=60s"))
+        .ok();
+}
