@@ -23,6 +23,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::storage::v1::CSINode;
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::client::Body;
 use kube::runtime::wait::{Condition, await_condition, conditions};
 use kube::{Api, Client};
 use longshore_standalone::node::logs::{Logs, PodLogs};
@@ -83,6 +84,10 @@ impl Home {
     }
 
     fn start_agent(&mut self) {
+        self.start_agent_with(self.client.clone());
+    }
+
+    fn start_agent_with(&mut self, client: Client) {
         let tests = std::env::current_exe().unwrap();
         let config = AgentConfig {
             node_name: NODE.to_owned(),
@@ -96,13 +101,7 @@ impl Home {
                 .join("examples/node"),
             version: "v0.1.0".to_owned(),
         };
-        let agent = Agent::new(
-            config,
-            self.client.clone(),
-            &self.recorder,
-            self.logs.clone(),
-        )
-        .unwrap();
+        let agent = Agent::new(config, client, &self.recorder, self.logs.clone()).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let run = agent.run(async {
             let _ = stopped.await;
@@ -194,6 +193,14 @@ impl Home {
 
     async fn log(&self, name: &str, parameters: LogParams) -> String {
         self.api::<Pod>().logs(name, &parameters).await.unwrap()
+    }
+
+    async fn no_folder_is_left(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while fs::read_dir(self.pods_folder()).unwrap().count() > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "folders stay");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     fn pods_folder(&self) -> PathBuf {
@@ -396,6 +403,58 @@ fn a_worker_writes_its_volume_and_leaves_a_last_word() {
                 "{events:?}"
             );
         }
+        home.api::<Pod>()
+            .delete("importer", &DeleteParams::default())
+            .await
+            .unwrap();
+        home.no_folder_is_left().await;
+        assert!(
+            folder.join("disk.img").exists(),
+            "a volume outlives its pod"
+        );
+        home.stop_agent().await;
+    });
+}
+
+/// A client whose first write of the status of a Pod `p` is carried out late, as by a busy server:
+/// even when the caller has given up. Says when that is done.
+fn hesitant(client: Client) -> (Client, oneshot::Receiver<()>) {
+    let (landed, done) = oneshot::channel();
+    let mut landed = Some(landed);
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let is_status = request.method() == http::Method::PATCH
+            && request.uri().path().ends_with("/pods/p/status");
+        let late = if is_status { landed.take() } else { None };
+        let client = client.clone();
+        let answer = tokio::spawn(async move {
+            let Some(landed) = late else {
+                return client.send(request).await;
+            };
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let answer = client.send(request).await;
+            let _ = landed.send(());
+            answer
+        });
+        async { answer.await.unwrap() }
+    });
+    (Client::new(service, "default"), done)
+}
+
+#[test]
+fn a_late_write_does_not_undo_the_end_of_a_pod() {
+    in_private_namespace(async {
+        let mut home = Home::start().await;
+        home.stop_agent().await;
+        let (client, landed) = hesitant(home.client.clone());
+        home.start_agent_with(client);
+        home.create::<Pod>(script("p", "Never", "true")).await;
+        home.ended("p").await;
+        tokio::time::timeout(PATIENCE, landed)
+            .await
+            .unwrap()
+            .unwrap();
+        let pod = home.api::<Pod>().get("p").await.unwrap();
+        assert_eq!(phase(Some(&pod)), "Succeeded");
         home.stop_agent().await;
     });
 }
@@ -499,9 +558,10 @@ fn an_agent_takes_up_where_the_last_one_died() {
         let before = home.pod("p", runs(0)).await;
         home.pod("once", runs(0)).await;
         home.stop_agent().await;
-        let orphan = home.pods_folder().join("0-0-0-0/volumes/pvc-1");
-        fs::create_dir_all(orphan.join("mount")).unwrap();
-        fs::write(orphan.join("handle"), "pvc-1").unwrap();
+        let orphan = home.pods_folder().join("0-0-0-0");
+        fs::create_dir_all(orphan.join("volumes/pvc-1/mount")).unwrap();
+        fs::create_dir_all(orphan.join("handles")).unwrap();
+        fs::write(orphan.join("handles/pvc-1"), "pvc-1").unwrap();
 
         home.start_agent();
         let after = home.pod("p", runs(1)).await;
@@ -523,11 +583,7 @@ fn an_agent_takes_up_where_the_last_one_died() {
             .delete("once", &DeleteParams::default())
             .await
             .unwrap();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while fs::read_dir(home.pods_folder()).unwrap().count() > 0 {
-            assert!(tokio::time::Instant::now() < deadline, "folders stay");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        home.no_folder_is_left().await;
         home.stop_agent().await;
     });
 }

@@ -254,13 +254,43 @@ fn a_planted_link_is_no_volume() {
     assert!(!output.status.success());
 }
 
-/// A container that never ends, below an agent in a process group of its own.
+#[test]
+fn even_root_cannot_write_the_machines_settings() {
+    let script = "test -e /proc/self || { echo no process list; exit; }
+         for file in sys/kernel/panic sys/vm/drop_caches sysrq-trigger; do
+             test -e /proc/$file || continue
+             (: >> /proc/$file) 2>/dev/null && echo $file is writable
+         done
+         for file in kallsyms kcore; do
+             test ! -e /proc/$file || test ! -s /proc/$file || echo $file is readable
+         done
+         test -r /proc/sys/kernel/ostype && echo settings are visible";
+    let Some(output) = run(container("0", None, script)) else {
+        return;
+    };
+    let said = says(&output);
+    assert!(
+        ["settings are visible\n", "no process list\n"].contains(&said.as_str()),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_container_has_no_terminal() {
+    let script = "test ! -e /dev/tty && (test ! -e /proc/self || cut -d' ' -f6,7 /proc/self/stat)";
+    let Some(output) = run(container("107", None, script)) else {
+        return;
+    };
+    // The session of process 1, and no terminal.
+    assert!(["1 0\n", ""].contains(&says(&output).as_str()));
+}
+
+/// A container that never ends.
 fn endless() -> Option<Child> {
     let script = "(trap '' TERM HUP; while :; do sleep 1000; done) & echo ready; wait";
     let mut agent = container("107", None, script)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .spawn()
         .unwrap();
     let mut ready = [0; 6];
@@ -278,30 +308,34 @@ fn endless() -> Option<Child> {
     None
 }
 
-/// Waits until no process of the group is left.
-fn wait_until_gone(group: u32) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !members(group).is_empty() {
-        assert!(
-            Instant::now() < deadline,
-            "processes {:?} live on",
-            members(group)
-        );
-        std::thread::yield_now();
-    }
+/// What `/proc/<pid>/stat` says after the name: the state, the parent, the process group.
+fn stat(process: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
 }
 
-/// The processes of a process group.
-fn members(group: u32) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let name = entry.ok()?.file_name().into_string().ok()?;
-        let stat = fs::read_to_string(format!("/proc/{name}/stat")).ok()?;
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let (state, _parent, of) = (fields.next()?, fields.next()?, fields.next()?);
-        (of == group.to_string() && state != "Z").then_some(name)
-    });
-    processes.collect()
+/// All processes below one.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let processes: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| {
+            let process = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Some((process, stat(process)?[1].parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(
+            processes
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(process, _)| process),
+        );
+        next += 1;
+    }
+    found.split_off(1)
 }
 
 #[test]
@@ -309,12 +343,26 @@ fn a_container_dies_with_its_agent() {
     let Some(mut agent) = endless() else {
         return;
     };
-    let group = agent.id();
+    let below = descendants(agent.id());
     assert!(
-        members(group).len() >= 4,
-        "agent, parent, process 1, shell and its child"
+        below.len() >= 4,
+        "parent, process 1, shell and its child: {below:?}"
     );
+    let group = &stat(agent.id()).unwrap()[2];
+    for process in &below {
+        let stat = stat(*process).unwrap();
+        assert_ne!(
+            &stat[2], group,
+            "a container is in its agent's process group"
+        );
+    }
     agent.kill().unwrap();
     agent.wait().unwrap();
-    wait_until_gone(group);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for process in below {
+        while stat(process).is_some_and(|stat| stat[0] != "Z") {
+            assert!(Instant::now() < deadline, "process {process} lives on");
+            std::thread::yield_now();
+        }
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backoff::Backoff;
-use super::folder::{self, PodFolder};
+use super::folder::{self, ContainerFolder};
 use super::logs;
 use super::plan::{self, Problem};
 use super::pod::PodTask;
@@ -100,7 +100,8 @@ impl PodTask {
         let address = self.record.borrow().address.clone();
         let environment =
             super::environment::resolve(&self.node.client, &pod, container, &address).await?;
-        let sandbox = plan::sandbox(&pod, container, environment, &self.volumes(), &self.folder)?;
+        let folder = self.container_folder(container)?;
+        let sandbox = plan::sandbox(&pod, container, environment, &self.volumes(), &folder)?;
         let image = container.image.as_deref().unwrap_or_default();
         let say = |reason, message| self.say(&pod, place, Severity::Normal, reason, message);
         if attempt == 0 {
@@ -109,13 +110,13 @@ impl PodTask {
                 format!("Container image \"{image}\" already present on machine"),
             );
         }
-        prepare(&self.folder, container)
+        prepare(&folder)
             .map_err(|error| Problem::new("CreateContainerError", error.to_string()))?;
         say("Created", format!("Created container: {}", container.name));
         let started = Sandbox::start(&self.node.program, &sandbox)
             .await
             .map_err(not_started)?;
-        let running = self.capture(container, started, attempt)?;
+        let running = self.capture(folder.path(), started, attempt)?;
         self.update(place, |status| {
             record::run(status, running.id.clone(), attempt);
         });
@@ -123,21 +124,21 @@ impl PodTask {
         Ok(running)
     }
 
-    fn capture(
-        &self,
-        container: &Container,
-        started: Started,
-        attempt: i32,
-    ) -> Result<Running, Problem> {
-        let folder = self.folder.container(&container.name);
-        let log = logs::log_file(&folder, attempt);
+    fn container_folder(&self, container: &Container) -> Result<ContainerFolder, Problem> {
+        self.folder
+            .container(&container.name)
+            .map_err(|error| Problem::config(format!("a container cannot be named so: {error}")))
+    }
+
+    fn capture(&self, folder: &Path, started: Started, attempt: i32) -> Result<Running, Problem> {
+        let log = logs::log_file(folder, attempt);
         let Started {
             sandbox,
             stdout,
             stderr,
         } = started;
         let capture = logs::capture(&self.node.logs, log.clone(), stdout, stderr)
-            .and_then(|capture| logs::forget_old(&folder, KEPT_LOGS).map(|()| capture))
+            .and_then(|capture| logs::forget_old(folder, KEPT_LOGS).map(|()| capture))
             .map_err(|error| Problem::new("CreateContainerError", error.to_string()))?;
         let id = format!("longshore://{}", Uuid::new_v4().simple());
         Ok(Running {
@@ -200,7 +201,8 @@ impl PodTask {
     /// The termination message: what the container wrote to its file, or the end of its log where
     /// the Pod wants that.
     fn last_word(&self, container: &Container, log: &Path, exit_code: i32) -> Option<String> {
-        let left = read_message(&self.folder.termination_log(&container.name)).unwrap_or_default();
+        let folder = self.folder.container(&container.name).ok()?;
+        let left = read_message(&folder.termination_log()).unwrap_or_default();
         if !left.is_empty() {
             return Some(left);
         }
@@ -285,9 +287,9 @@ fn not_started(error: StartError) -> Problem {
 }
 
 /// The folders of a new start, and an empty file that every user may leave a last word in.
-fn prepare(folder: &PodFolder, container: &Container) -> io::Result<()> {
-    folder::create(&folder.root(&container.name))?;
-    let path = folder.termination_log(&container.name);
+fn prepare(folder: &ContainerFolder) -> io::Result<()> {
+    folder::create(&folder.root())?;
+    let path = folder.termination_log();
     let file = OpenOptions::new()
         .create(true)
         .write(true)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::{Container, Pod, SecurityContext, VolumeMount};
 
 use super::environment::expand;
-use super::folder::PodFolder;
+use super::folder::ContainerFolder;
 use super::sandbox::{OWN_PROGRAM, Spec, Volume};
 
 /// The image whose containers run this program.
@@ -31,7 +31,7 @@ impl Problem {
         }
     }
 
-    fn config(message: impl Into<String>) -> Self {
+    pub(super) fn config(message: impl Into<String>) -> Self {
         Self::new("CreateContainerConfigError", message)
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn sandbox(
     container: &Container,
     environment: BTreeMap<String, String>,
     volumes: &HashMap<String, PathBuf>,
-    folder: &PodFolder,
+    folder: &ContainerFolder,
 ) -> Result<Spec, Problem> {
     let command = command(container, &environment)?;
     let user = User::of(pod, container)?;
@@ -63,7 +63,7 @@ pub(super) fn sandbox(
         ));
     }
     mounts.push(Volume {
-        source: folder.termination_log(&container.name),
+        source: folder.termination_log(),
         target: termination_path(container).into(),
         read_only: false,
     });
@@ -78,7 +78,7 @@ pub(super) fn sandbox(
             .chars()
             .take(63)
             .collect(),
-        root: folder.root(&container.name),
+        root: folder.root(),
         command,
         environment: environment.into_iter().collect(),
         working_folder: container

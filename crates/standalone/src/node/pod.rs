@@ -36,6 +36,9 @@ pub(super) type Observed = watch::Receiver<Option<Arc<Pod>>>;
 /// The grace of a deletion that names none, as in the Kubernetes API.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
+/// The longest grace, whatever a deletion names.
+const MAX_GRACE: Duration = Duration::from_hours(24);
+
 /// A Pod whose containers run here.
 pub(super) struct PodTask {
     pub(super) node: Arc<Context>,
@@ -84,12 +87,17 @@ async fn live(node: &Arc<Context>, observed: &mut Observed, pod: Arc<Pod>, folde
         volumes: Mutex::default(),
     };
     let mut status = StatusWriter::new(node, &pod);
+    let work = async {
+        Box::pin(task.work()).await;
+        task.record.send_modify(|record| record.complete = true);
+    };
+    // Nobody gives up a write under way: the server may carry it out later, over what is written
+    // next.
+    let lived = async { tokio::join!(work, task.publish(&mut status)) };
     tokio::select! {
-        () = task.work() => {}
-        () = task.publish(&mut status) => {}
+        ((), ()) = lived => {}
         () = task.observe(observed, &stop) => {}
     }
-    status.write_at_last(&task).await;
 }
 
 impl PodTask {
@@ -184,7 +192,8 @@ impl PodTask {
         }
     }
 
-    /// Writes the status whenever the record changes. Ends when the Pod is gone.
+    /// Writes the status whenever the record changes, one write after the other. Ends when the
+    /// complete record is written; without it nobody would learn how the Pod ended.
     async fn publish(&self, status: &mut StatusWriter) {
         let mut changes = self.record.subscribe();
         changes.mark_changed();
@@ -192,9 +201,10 @@ impl PodTask {
         while changes.changed().await.is_ok() {
             let record = changes.borrow_and_update().clone();
             match status.write(&self.pod(), &record).await {
+                Ok(()) if record.complete => return,
                 Ok(()) => backoff = Backoff::missing(),
                 Err(error) => {
-                    tracing::debug!(%error, "a pod's status was not written");
+                    tracing::warn!(pod = status.name, %error, "a pod's status is not written yet");
                     tokio::time::sleep(backoff.pause()).await;
                     changes.mark_changed();
                 }
@@ -255,7 +265,7 @@ fn grace(pod: Option<&Pod>) -> Option<Duration> {
     pod.metadata.deletion_timestamp.as_ref()?;
     let seconds = pod.metadata.deletion_grace_period_seconds;
     Some(seconds.map_or(DEFAULT_GRACE, |seconds| {
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_GRACE)
     }))
 }
 
@@ -359,16 +369,6 @@ impl StatusWriter {
         }
         Ok(())
     }
-
-    /// Writes the last status; without it nobody would learn how the Pod ended.
-    async fn write_at_last(&mut self, task: &PodTask) {
-        let mut backoff = Backoff::missing();
-        let record = task.record.borrow().clone();
-        while let Err(error) = self.write(&task.pod(), &record).await {
-            tracing::warn!(pod = self.name, %error, "how a pod ended is not written yet");
-            tokio::time::sleep(backoff.pause()).await;
-        }
-    }
 }
 
 /// What was written last may not have come back by the watch: its transition times stay.
@@ -384,5 +384,34 @@ fn keep_times(status: &mut PodStatus, written: &PodStatus) {
                 .last_transition_time
                 .clone_from(&known.last_transition_time);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deleted_with(grace: i64) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {
+                "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "deletionGracePeriodSeconds": grace,
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_grace_is_a_time_that_can_be_waited_for() {
+        for (seconds, expected) in [
+            (-1, Duration::ZERO),
+            (0, Duration::ZERO),
+            (45, Duration::from_secs(45)),
+            (i64::MAX, MAX_GRACE),
+        ] {
+            assert_eq!(grace(Some(&deleted_with(seconds))), Some(expected));
+        }
+        assert_eq!(grace(Some(&Pod::default())), None);
+        assert_eq!(grace(None), Some(Duration::ZERO));
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Record {
     pub(super) init: Vec<ContainerStatus>,
     /// The containers, in order.
     pub(super) main: Vec<ContainerStatus>,
+    /// Whether nothing here changes any more.
+    pub(super) complete: bool,
 }
 
 impl Record {
@@ -87,6 +89,7 @@ impl Record {
             initialized,
             init,
             main: take_up(&spec.containers, status.container_statuses, reason, &now),
+            complete: false,
         }
     }
 

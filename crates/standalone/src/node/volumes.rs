@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{
 use kube::{Api, Client};
 use rustix::fs::{AtFlags, CWD, Gid};
 
-use super::folder::{self, PodFolder};
+use super::folder::{self, BadName, PodFolder};
 use super::plan::fs_group;
 use crate::csi_client::{CsiClient, DRIVER_NAME};
 
@@ -31,6 +31,8 @@ const FILES_MODE: u32 = 0o644;
 pub(super) enum VolumeError {
     #[error("volume {volume} is of a kind that is not supported here")]
     Unsupported { volume: String },
+    #[error("a volume cannot be named so")]
+    Name(#[from] BadName),
     #[error("{kind} \"{name}\" not found")]
     NotFound { kind: &'static str, name: String },
     #[error("{kind} \"{name}\" has no key {key}")]
@@ -114,7 +116,7 @@ impl Volumes<'_> {
             return Ok(target);
         }
         if volume.empty_dir.is_some() {
-            let path = self.folder.scratch(&volume.name);
+            let path = self.folder.scratch(&volume.name)?;
             folder::create_with_mode(&path, 0o777).map_err(failed(&path))?;
             give_to_group(&path, group)?;
             return Ok(path);
@@ -187,11 +189,12 @@ impl Volumes<'_> {
         let Some(source) = source.filter(|source| source.driver == DRIVER_NAME) else {
             return Err(VolumeError::OtherDriver { volume });
         };
-        let folder = self.folder.volume(&volume);
-        folder::create(&folder).map_err(failed(&folder))?;
+        let (folder, handle) = (self.folder.volume(&volume)?, self.folder.handle(&volume)?);
+        let handles = self.folder.handles();
         // Written first: whoever sweeps up after a crash must know what may be published here.
-        let handle = folder.join("handle");
+        folder::create(&handles).map_err(failed(&handles))?;
         fs::write(&handle, &source.volume_handle).map_err(failed(&handle))?;
+        folder::create(&folder).map_err(failed(&folder))?;
         let target = folder.join("mount");
         let request = publish_request(source, &target, read_only);
         match self.driver.node().node_publish_volume(request).await {
@@ -212,7 +215,7 @@ impl Volumes<'_> {
         values: BTreeMap<String, Vec<u8>>,
         (items, mode, optional): (Option<&[KeyToPath]>, Option<i32>, Option<bool>),
     ) -> Result<PathBuf, VolumeError> {
-        let path = self.folder.files(volume);
+        let path = self.folder.files(volume)?;
         folder::create_with_mode(&path, 0o755).map_err(failed(&path))?;
         if !sys::mount::is_mount_point(&path).map_err(failed(&path))? {
             sys::mount::memory(&path, FILES_SIZE, 0o755).map_err(failed(&path))?;
@@ -253,42 +256,24 @@ impl Volumes<'_> {
 /// never had volumes.
 pub(super) async fn remove_all(driver: &CsiClient, folder: &PodFolder) -> Result<(), VolumeError> {
     unpublish(driver, folder).await?;
-    let path = folder.path().to_owned();
-    let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(path)).await;
-    match removed {
-        Ok(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
-            Err(failed(folder.path())(error))
-        }
-        _ => Ok(()),
+    // Only where nothing is ever mounted may a whole tree go: what is in a volume is not the Pod's
+    // to remove.
+    for path in [folder.all_scratch(), folder.containers()] {
+        let tree = path.clone();
+        let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(tree)).await;
+        gone(removed.unwrap_or_else(|broken| Err(broken.into()))).map_err(failed(&path))?;
     }
+    for path in [folder.volumes(), folder.handles(), folder.all_files()] {
+        gone(fs::remove_dir(&path)).map_err(failed(&path))?;
+    }
+    gone(fs::remove_dir(folder.path())).map_err(failed(folder.path()))
 }
 
 /// Takes all volumes away; logs stay.
 pub(super) async fn unpublish(driver: &CsiClient, folder: &PodFolder) -> Result<(), VolumeError> {
-    let volumes = folder.volumes();
-    for volume in folder::names(&volumes).map_err(failed(&volumes))? {
-        let volume = volumes.join(volume);
-        let target = volume.join("mount");
-        let handle = volume.join("handle");
-        if let Ok(volume_id) = fs::read_to_string(&handle) {
-            let target_path = target.to_string_lossy().into_owned();
-            let request = NodeUnpublishVolumeRequest {
-                volume_id,
-                target_path,
-            };
-            if let Err(source) = driver.node().node_unpublish_volume(request).await {
-                return Err(VolumeError::Unpublish {
-                    target,
-                    source: Box::new(source),
-                });
-            }
-        }
-        // Whatever the driver said: a folder is removed with its content, so nothing may be mounted
-        // in it.
-        if target.exists() {
-            return Err(VolumeError::StillMounted { path: target });
-        }
-        fs::remove_dir_all(&volume).map_err(failed(&volume))?;
+    let handles = folder.handles();
+    for volume in folder::names(&handles).map_err(failed(&handles))? {
+        unpublish_one(driver, folder, &volume).await?;
     }
     let files = folder.all_files();
     for volume in folder::names(&files).map_err(failed(&files))? {
@@ -296,8 +281,51 @@ pub(super) async fn unpublish(driver: &CsiClient, folder: &PodFolder) -> Result<
         while sys::mount::is_mount_point(&path).map_err(failed(&path))? {
             sys::mount::unmount(&path).map_err(failed(&path))?;
         }
+        gone(fs::remove_dir(&path)).map_err(failed(&path))?;
     }
     Ok(())
+}
+
+/// A call to publish that was given up may still be under way. It succeeds as long as the volume's
+/// folder is there, and then the folder is not empty and stays, with its handle, for the next try.
+async fn unpublish_one(
+    driver: &CsiClient,
+    folder: &PodFolder,
+    volume: &str,
+) -> Result<(), VolumeError> {
+    let (handle, path) = (folder.handle(volume)?, folder.volume(volume)?);
+    let target = path.join("mount");
+    let volume_id = fs::read_to_string(&handle).map_err(failed(&handle))?;
+    if volume_id.is_empty() {
+        // An agent died while it wrote the handle, and what it had mounted went with it.
+        gone(fs::remove_dir(&target)).map_err(failed(&target))?;
+    } else {
+        let request = NodeUnpublishVolumeRequest {
+            volume_id,
+            target_path: target.to_string_lossy().into_owned(),
+        };
+        if let Err(source) = driver.node().node_unpublish_volume(request).await {
+            return Err(VolumeError::Unpublish {
+                target,
+                source: Box::new(source),
+            });
+        }
+    }
+    match gone(fs::remove_dir(&path)) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            return Err(VolumeError::StillMounted { path: target });
+        }
+        removed => removed.map_err(failed(&path))?,
+    }
+    gone(fs::remove_file(&handle)).map_err(failed(&handle))
+}
+
+/// What was not there is removed too.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 async fn get<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<K, VolumeError>

@@ -61,14 +61,17 @@ impl Logs {
         (node, pod_uid, container): (&str, &str, &str),
         options: LogOptions,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, LogsError> {
-        let folder = PodFolder::new(&self.data_dir, node, pod_uid).container(container);
-        let mut starts = restarts(&folder).map_err(|source| LogsError::Unreadable {
-            path: folder.clone(),
+        let folder = PodFolder::new(&self.data_dir, node, pod_uid)
+            .container(container)
+            .map_err(|_| LogsError::Missing)?;
+        let folder = folder.path();
+        let mut starts = restarts(folder).map_err(|source| LogsError::Unreadable {
+            path: folder.to_owned(),
             source,
         })?;
         starts.sort_unstable();
         let start = starts.iter().nth_back(usize::from(options.previous));
-        let file = log_file(&folder, *start.ok_or(LogsError::Missing)?);
+        let file = log_file(folder, *start.ok_or(LogsError::Missing)?);
         let writes = if options.follow {
             self.writes_to(&file)
         } else {
@@ -179,10 +182,8 @@ impl Reader {
             if self.send_all(&mut current).await?.is_err() {
                 return Ok(());
             }
-            // The file was put aside meanwhile; what is new stands in another.
-            let newest = tokio::fs::metadata(&self.file).await?;
-            if newest.ino() != current.get_ref().metadata().await?.ino() {
-                current = self.open().await?;
+            if let Some(newest) = self.successor(current.get_ref()).await? {
+                current = newest;
                 if self.send_all(&mut current).await?.is_err() {
                     return Ok(());
                 }
@@ -191,6 +192,17 @@ impl Reader {
                 return Ok(());
             }
         }
+    }
+
+    /// The file in which what is new stands when `current` was put aside meanwhile. For a moment
+    /// there is none, and none any more when the Pod was removed.
+    async fn successor(&self, current: &File) -> io::Result<Option<BufReader<File>>> {
+        let newest = match self.open().await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            newest => newest?,
+        };
+        let is_other = newest.get_ref().metadata().await?.ino() != current.metadata().await?.ino();
+        Ok(is_other.then_some(newest))
     }
 
     async fn send_all(&mut self, file: &mut BufReader<File>) -> io::Result<Result<(), Done>> {

@@ -80,10 +80,10 @@ fn options(request: &SubresourceRequest) -> Result<LogOptions, Status> {
     let query = &request.query;
     let count = |name: &str| {
         query
-            .number(name)
+            .number::<u64>(name)
             .map(|count| count.map(|count| usize::try_from(count).unwrap_or(usize::MAX)))
     };
-    let since = match (query.number("sinceSeconds")?, query.get("sinceTime")) {
+    let since = match (query.number::<u64>("sinceSeconds")?, query.get("sinceTime")) {
         (Some(_), Some(_)) => {
             return Err(Status::bad_request(
                 "only one of sinceSeconds and sinceTime may be given",

@@ -39,7 +39,7 @@ enum InitError {
     Understand(#[source] serde_json::Error),
     #[error("there is no command to run")]
     NoCommand,
-    #[error("cannot make the container's namespaces")]
+    #[error("cannot separate the container from its parent")]
     Namespaces(#[source] io::Error),
     #[error("cannot make the container's first process")]
     Fork(#[source] io::Error),
@@ -124,6 +124,8 @@ fn read_spec(control: &UnixStream) -> Result<Spec, InitError> {
 fn run(control: &UnixStream, spec: &Spec) -> Result<u8, InitError> {
     // The parent stands outside this pid namespace, where it has no number.
     sys::process::die_with(None).map_err(InitError::Namespaces)?;
+    // The agent's terminal is not the container's: not to read from, not to be interrupted by.
+    rustix::process::setsid().map_err(|error| InitError::Namespaces(error.into()))?;
     let identity = identity(spec).map_err(InitError::User)?;
     root::build(spec)?;
     rustix::system::sethostname(spec.host_name.as_bytes())

@@ -76,6 +76,8 @@ impl Sandbox {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // What interrupts the agent at its terminal is for the agent to pass on.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(spawn)?;

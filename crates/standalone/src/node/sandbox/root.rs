@@ -44,7 +44,22 @@ const SETTINGS: [&str; 24] = [
 ];
 
 /// The devices that every program may use.
-const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+const DEVICES: [&str; 5] = ["full", "null", "random", "urandom", "zero"];
+
+/// Parts of `/proc` that are the machine's, not the container's: whoever is user 0 may write there,
+/// even without a capability.
+const MACHINE: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+/// Files of `/proc` that show the kernel's memory and addresses, or what others do.
+const HIDDEN: [&str; 7] = [
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "sched_debug",
+    "timer_list",
+];
 
 const DEVICE_LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),
@@ -67,6 +82,11 @@ const PROGRAMS: Restrictions = Restrictions {
     read_only: true,
     no_devices: true,
     no_exec: false,
+};
+const PROCESSES: Restrictions = Restrictions {
+    read_only: true,
+    no_devices: true,
+    no_exec: true,
 };
 const DEVICE: Restrictions = Restrictions {
     read_only: false,
@@ -229,11 +249,21 @@ fn mount_process_list(root: &Path) -> Result<(), RootError> {
     let target = root.join("proc");
     create_folder(&target)?;
     match mount::processes(&target) {
-        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-            Err(failed("mount the process list at", &target)(error))
-        }
-        _ => Ok(()),
+        Ok(()) => cover_machine(&target),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(failed("mount the process list at", &target)(error)),
     }
+}
+
+fn cover_machine(processes: &Path) -> Result<(), RootError> {
+    let existing = |name: &str| Some(processes.join(name)).filter(|path| path.exists());
+    for path in MACHINE.into_iter().filter_map(existing) {
+        share(&path, &path, PROCESSES)?;
+    }
+    for path in HIDDEN.into_iter().filter_map(existing) {
+        share(Path::new("/dev/null"), &path, DEVICE)?;
+    }
+    Ok(())
 }
 
 fn share(source: &Path, target: &Path, restrictions: Restrictions) -> Result<(), RootError> {
