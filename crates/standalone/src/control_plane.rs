@@ -2,6 +2,7 @@
 
 use kube::Client;
 
+use crate::absent_nodes::AbsentNodes;
 use crate::binder::Binder;
 use crate::bootstrap::{self, BootstrapError};
 use crate::events::{self, EventWriter, Recorder};
@@ -17,7 +18,8 @@ use crate::scheduler::Scheduler;
 /// What the control plane must be told; the rest it reads from the API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Nodes and the sockets of their CSI drivers, which may start later.
+    /// Nodes and the sockets of their CSI drivers, which may start later. Other nodes that the API
+    /// knows are away.
     pub nodes: Vec<NodeSocket>,
     /// PEM text of the authority that signed the API server's certificate, for `kube-root-ca.crt`.
     pub root_ca: Option<String>,
@@ -104,6 +106,9 @@ impl ControlPlane {
         tasks.keep("capacity", move || capacity.clone().run());
         let scheduler = Scheduler::new(client.clone(), caches.clone(), &recorder);
         tasks.keep("scheduler", move || scheduler.clone().run());
+        let present = config.nodes.into_iter().map(|node| node.name);
+        let absent = AbsentNodes::new(client.clone(), caches.clone(), present);
+        tasks.keep("absent nodes", move || absent.clone().run());
         let protection = Protection::new(client.clone(), caches);
         tasks.keep("protection", move || protection.clone().run());
         let collector = GarbageCollector::new(client.clone(), resources.clone());

@@ -19,6 +19,7 @@
 //! | `binder` | binds claims to volumes and gives both their phases |
 //! | `provisioner` | makes and removes volumes through the drivers, publishes free space |
 //! | `scheduler` | gives Pods their nodes and waiting claims their node |
+//! | `absent_nodes` | keeps Pods off nodes that were not started, and ends those left there |
 //! | `garbage_collector` | deletes what has lost its owners |
 //! | `protection` | keeps claims and volumes while they are in use |
 //! | `namespaces` | furnishes namespaces and empties deleted ones |
@@ -29,6 +30,7 @@
 //! | `objects` | reading objects: names, quantities, selectors |
 //! | `runtime` | what a controller is made of: cache, queue, supervisor |
 
+mod absent_nodes;
 mod binder;
 pub mod bootstrap;
 mod control_plane;

@@ -1,4 +1,5 @@
-//! Keeps what is in use: a claim while a Pod on a node mounts it, a volume while it is bound.
+//! Keeps what is in use: a claim while a Pod on a node mounts it or a driver makes its volume, a volume
+//! while it is bound.
 //!
 //! Both carry a finalizer from the start, which is taken off when they are being deleted and free.
 
@@ -62,7 +63,8 @@ impl Protection {
         let Some(claim) = self.caches.claims.get(&key) else {
             return Ok(Next::OnChange);
         };
-        let in_use = self.caches.pods.all().iter().any(|pod| uses(pod, &key));
+        let in_use = claims::volume_in_making(&claim).is_some()
+            || self.caches.pods.all().iter().any(|pod| uses(pod, &key));
         let Some(change) = step(&*claim, PVC_PROTECTION, in_use) else {
             return Ok(Next::OnChange);
         };

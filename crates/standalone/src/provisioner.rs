@@ -4,7 +4,8 @@
 //! A claim for the driver, with a node chosen, leads to `CreateVolume` at that node's socket and then
 //! to a `PersistentVolume` reserved for the claim; the [binder](crate::binder) does the rest. A
 //! released volume with the reclaim policy `Delete` leads to `DeleteVolume` and then out of the API.
-//! Both calls are idempotent by name, so a crash between a call and its object repeats the call.
+//! Both calls are idempotent by name, so a crash between a call and its object repeats the call. A claim
+//! that is deleted in between [stays](crate::protection) until its volume is removed.
 
 mod capacity;
 mod driver;
@@ -135,17 +136,18 @@ impl Provisioner {
         let Some(claim) = unsettled.or_else(|| self.caches.claims.get(&key)) else {
             return Ok(Next::OnChange);
         };
+        if claims::is_deleting(&*claim)
+            && let Some(node) = claims::volume_in_making(&claim)
+        {
+            self.discard(&claim, node).await?;
+            return Ok(Next::OnChange);
+        }
         let Some(class) = self.caches.class(Some(claims::claim_class(&claim))) else {
             return Ok(Next::OnChange);
         };
         match plan::claim_step(&claim, &class, is_unsettled) {
             ClaimStep::Nothing => {}
-            ClaimStep::LeaveToPopulator => self.recorder.announce(
-                &*claim,
-                Severity::Normal,
-                "Provisioning",
-                "Assuming an external populator will provision the volume",
-            ),
+            ClaimStep::LeaveToPopulator => self.leave_to_populator(&claim).await?,
             ClaimStep::ChooseNode => self.choose_node(&claim, &class).await?,
             ClaimStep::Provision { node } => {
                 if !self.volume_exists(&claim) {
@@ -172,6 +174,38 @@ impl Provisioner {
     fn volume_exists(&self, claim: &PersistentVolumeClaim) -> bool {
         let name = render::volume_name(claim);
         self.caches.volumes.get(&ObjectKey::cluster(name)).is_some()
+    }
+
+    /// Removes what may have been made for a claim that is being deleted, and lets the claim go.
+    async fn discard(
+        &self,
+        claim: &PersistentVolumeClaim,
+        node: &str,
+    ) -> Result<(), ProvisionError> {
+        if !self.volume_exists(claim) && self.drivers.has(node) {
+            // The driver's handle of a volume is the name that it was asked for.
+            let handle = render::volume_name(claim);
+            if let Err(error) = self.drivers.delete(node, &handle).await {
+                self.recorder
+                    .warning(claim, "VolumeFailedDelete", error.detail());
+                return Err(error.into());
+            }
+        }
+        Ok(self.set_selected_node(claim, None).await?)
+    }
+
+    async fn leave_to_populator(&self, claim: &PersistentVolumeClaim) -> Result<(), ApiError> {
+        self.recorder.announce(
+            claim,
+            Severity::Normal,
+            "Provisioning",
+            "Assuming an external populator will provision the volume",
+        );
+        match claims::annotation(claim, well_known::SELECTED_NODE) {
+            // The scheduler is to choose again.
+            Some(node) if !self.drivers.has(node) => self.set_selected_node(claim, None).await,
+            _ => Ok(()),
+        }
     }
 
     /// A claim that need not wait for a Pod goes to the node with the most room.

@@ -47,12 +47,14 @@ pub(crate) struct Scheduler {
     client: Client,
     caches: Caches,
     recorder: Recorder,
-    /// Pods whose volumes were asked for, by uid.
-    attempts: Arc<Mutex<HashMap<String, Attempt>>>,
+    /// What was tried for the Pods that wait for their volumes.
+    attempts: Arc<Mutex<HashMap<ObjectKey, Attempt>>>,
 }
 
 #[derive(Debug, Clone)]
 struct Attempt {
+    /// Of the Pod.
+    uid: String,
     node: String,
     count: u32,
     at: Instant,
@@ -85,9 +87,11 @@ impl Scheduler {
             .get(&key)
             .filter(|pod| plan::is_waiting(pod))
         else {
+            self.attempts.lock().remove(&key);
             return Ok(Next::OnChange);
         };
-        let before = self.attempts.lock().get(claims::uid(&*pod)).cloned();
+        let before = self.attempts.lock().get(&key).cloned();
+        let before = before.filter(|attempt| attempt.uid == claims::uid(&*pod));
         match self.verdict(&pod, before.as_ref()) {
             Verdict::Assign { node } => self.assign(&pod, &node).await?,
             Verdict::Prepare { node, preparations } => {
@@ -138,7 +142,6 @@ impl Scheduler {
             Err(error) if matches!(status_code(&error), Some(404 | 409)) => return Ok(()),
             outcome => outcome.doing("assign pod", &key)?,
         };
-        self.attempts.lock().remove(claims::uid(pod));
         self.recorder.normal(
             pod,
             "Scheduled",
@@ -172,13 +175,12 @@ impl Scheduler {
             }
         }
         let attempt = Attempt {
+            uid: claims::uid(pod).to_owned(),
             node,
             count: count + 1,
             at: Instant::now(),
         };
-        self.attempts
-            .lock()
-            .insert(claims::uid(pod).to_owned(), attempt);
+        self.attempts.lock().insert(ObjectKey::of(pod), attempt);
         Ok(Next::OnChange)
     }
 
@@ -279,4 +281,32 @@ fn mark_unschedulable(conditions: &mut Vec<PodCondition>, message: String, now: 
     let changed = *old != new;
     *old = new;
     changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apiserver::extend::Extensions;
+    use apiserver::{ApiServer, User};
+
+    #[tokio::test]
+    async fn a_pod_that_is_gone_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = ApiServer::open(folder.path(), Extensions::default())
+            .await
+            .unwrap();
+        let client = Client::new(server.service(User::system()), "default");
+        let (recorder, _events) = crate::events::channel();
+        let scheduler = Scheduler::new(client, Caches::default(), &recorder);
+        let key = ObjectKey::new("ns", "p");
+        let attempt = Attempt {
+            uid: "u".to_owned(),
+            node: "n1".to_owned(),
+            count: 1,
+            at: Instant::now(),
+        };
+        scheduler.attempts.lock().insert(key.clone(), attempt);
+        assert_eq!(scheduler.reconcile(key).await.unwrap(), Next::OnChange);
+        assert!(scheduler.attempts.lock().is_empty());
+    }
 }

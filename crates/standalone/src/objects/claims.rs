@@ -7,6 +7,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Resource;
 
 use super::{quantity, well_known};
+use crate::csi_client::DRIVER_NAME;
 use crate::runtime::ObjectKey;
 
 /// The value of an annotation, if set and not empty.
@@ -163,6 +164,14 @@ pub(crate) fn is_for_claim(volume: &PersistentVolume, claim: &PersistentVolumeCl
             .is_none_or(|wanted| wanted.is_empty() || wanted == uid(claim));
         claim_ref_key(reference) == ObjectKey::of(claim) && uid_fits
     })
+}
+
+/// The node whose driver may have, or be about to have, a volume that this claim does not name yet.
+/// While the claim says so it stays, since nothing else tells of that volume.
+pub(crate) fn volume_in_making(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let asked = annotation(claim, well_known::STORAGE_PROVISIONER) == Some(DRIVER_NAME);
+    (asked && volume_name(claim).is_none() && !has_populator(claim))
+        .then(|| annotation(claim, well_known::SELECTED_NODE))?
 }
 
 /// `Delete`, `Retain` or `Recycle`.

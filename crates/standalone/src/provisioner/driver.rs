@@ -46,6 +46,10 @@ impl Drivers {
         self.by_node.keys().map(String::as_str)
     }
 
+    pub(super) fn has(&self, node: &str) -> bool {
+        self.by_node.contains_key(node)
+    }
+
     pub(super) async fn create(
         &self,
         node: &str,

@@ -26,8 +26,9 @@ impl DriverError {
         Status::resource_exhausted(format!("no node has {bytes} bytes free")).into()
     }
 
+    /// A node that is away is one without room: the volume may go elsewhere.
     pub(super) fn no_such_node(node: &str) -> Self {
-        Status::failed_precondition(format!("node {node:?} has no driver")).into()
+        Status::resource_exhausted(format!("node {node:?} has no driver")).into()
     }
 
     /// Sorts codes by what the CSI specification lets a caller conclude.
@@ -104,6 +105,11 @@ mod tests {
         assert_eq!(outcome(Code::ResourceExhausted), Outcome::NoRoom);
         assert_eq!(outcome(Code::Unknown), Outcome::Nothing);
         assert_eq!(outcome(Code::InvalidArgument), Outcome::Nothing);
+    }
+
+    #[test]
+    fn a_volume_may_go_elsewhere_when_its_node_is_away() {
+        assert_eq!(DriverError::no_such_node("n2").outcome(), Outcome::NoRoom);
     }
 
     #[test]

@@ -52,6 +52,10 @@ pub(super) fn claim_step(
     if claims::has_populator(claim) {
         return ClaimStep::LeaveToPopulator;
     }
+    if !claims::has_finalizer(claim, well_known::PVC_PROTECTION) {
+        // It could vanish unnoticed and leave its volume behind.
+        return ClaimStep::Nothing;
+    }
     match claims::annotation(claim, well_known::SELECTED_NODE) {
         Some(node) => ClaimStep::Provision {
             node: node.to_owned(),

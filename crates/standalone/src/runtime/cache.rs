@@ -78,6 +78,8 @@ pub(crate) struct Cache<K> {
 #[derive(Debug)]
 struct State<K> {
     objects: HashMap<ObjectKey, Arc<K>>,
+    /// The newest revision that the watch has told of.
+    watched: u64,
     subscribers: Vec<mpsc::UnboundedSender<Change<K>>>,
 }
 
@@ -94,6 +96,7 @@ impl<K> Default for Cache<K> {
     fn default() -> Self {
         let state = State {
             objects: HashMap::new(),
+            watched: 0,
             subscribers: Vec::new(),
         };
         Self {
@@ -136,7 +139,13 @@ where
 
     /// Notes the answer to a write of ours, so that the next decision does not wait for the watch.
     pub(crate) fn record(&self, object: K) {
-        self.apply(object);
+        let mut state = self.state.lock();
+        // The watch was there before the answer: what it left absent has been deleted since.
+        let is_overtaken = revision(&object) <= state.watched;
+        if is_overtaken && !state.objects.contains_key(&ObjectKey::of(&object)) {
+            return;
+        }
+        state.apply(object);
     }
 
     /// Follows the watch of all objects for ever.
@@ -167,24 +176,15 @@ where
         }
     }
 
-    fn apply(&self, mut object: K) {
-        object.managed_fields_mut().clear();
+    fn apply(&self, object: K) {
         let mut state = self.state.lock();
-        let key = ObjectKey::of(&object);
-        if state
-            .objects
-            .get(&key)
-            .is_some_and(|known| revision(&**known) >= revision(&object))
-        {
-            return;
-        }
-        let object = Arc::new(object);
-        state.objects.insert(key, object.clone());
-        state.publish(&Change::Applied(object));
+        state.watched = state.watched.max(revision(&object));
+        state.apply(object);
     }
 
     fn remove(&self, object: &K) {
         let mut state = self.state.lock();
+        state.watched = state.watched.max(revision(object));
         let key = ObjectKey::of(object);
         let recreated = |known: &Arc<K>| known.meta().uid != object.meta().uid;
         if state.objects.get(&key).is_some_and(recreated) {
@@ -211,11 +211,20 @@ where
     }
 }
 
-impl<K> State<K> {
-    fn publish(&mut self, change: &Change<K>)
-    where
-        Change<K>: Clone,
-    {
+impl<K: Resource + Clone> State<K> {
+    fn apply(&mut self, mut object: K) {
+        object.managed_fields_mut().clear();
+        let key = ObjectKey::of(&object);
+        let known = self.objects.get(&key);
+        if known.is_some_and(|known| revision(&**known) >= revision(&object)) {
+            return;
+        }
+        let object = Arc::new(object);
+        self.objects.insert(key, object.clone());
+        self.publish(&Change::Applied(object));
+    }
+
+    fn publish(&mut self, change: &Change<K>) {
         self.subscribers
             .retain(|subscriber| subscriber.unbounded_send(change.clone()).is_ok());
     }
@@ -260,6 +269,18 @@ mod tests {
             cache.get(&key).unwrap().resource_version().as_deref(),
             Some("12")
         );
+    }
+
+    #[test]
+    fn a_late_answer_never_brings_back_what_the_watch_saw_deleted() {
+        let cache = Cache::default();
+        cache.apply(config_map("a", "1", "12"));
+        cache.remove(&config_map("a", "1", "13"));
+        cache.record(config_map("a", "1", "12"));
+        let key = ObjectKey::new("ns", "a");
+        assert!(cache.get(&key).is_none());
+        cache.record(config_map("a", "2", "14"));
+        assert!(cache.get(&key).is_some());
     }
 
     #[test]

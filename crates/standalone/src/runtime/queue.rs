@@ -1,5 +1,6 @@
 //! Runs a reconcile for each key that was triggered: at most once at a time per key, never losing a
-//! trigger that comes while it runs, and with exponential back-off after a failure.
+//! trigger that comes while it runs, and with exponential back-off after a failure. A trigger shortens
+//! a back-off, though not below [`MIN_PAUSE`]: a reconcile that writes before it fails triggers itself.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Display;
@@ -11,6 +12,9 @@ use futures::{Stream, StreamExt as _};
 use tokio::time::Instant;
 
 use super::ApiError;
+
+/// How much of a back-off no trigger takes away.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// When to look at a key again if nothing changes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ pub(crate) async fn drive<K, F, Fut, E>(
         let due = queue.next_due();
         tokio::select! {
             trigger = triggers.next() => match trigger {
-                Some(key) => queue.add(key),
+                Some(key) => queue.add(key, Instant::now()),
                 None => return,
             },
             Some((key, outcome)) = running.next(), if !running.is_empty() => {
@@ -117,7 +121,15 @@ struct Queue<K> {
     /// Triggered while running: to run once more.
     again: HashSet<K>,
     delayed: BTreeSet<(Instant, K)>,
-    failures: HashMap<K, u32>,
+    failures: HashMap<K, Failures>,
+}
+
+/// How often a key failed since its last success.
+#[derive(Debug)]
+struct Failures {
+    count: u32,
+    /// Triggers wait until then.
+    pause_end: Instant,
 }
 
 impl<K> Default for Queue<K> {
@@ -134,7 +146,18 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
-    fn add(&mut self, key: K) {
+    /// Takes a trigger.
+    fn add(&mut self, key: K, now: Instant) {
+        let pause_end = self.failures.get(&key).map(|failed| failed.pause_end);
+        match pause_end.filter(|end| *end > now) {
+            Some(end) if !self.running.contains(&key) => {
+                self.delayed.insert((end, key));
+            }
+            _ => self.enqueue(key),
+        }
+    }
+
+    fn enqueue(&mut self, key: K) {
         if self.running.contains(&key) {
             self.again.insert(key);
         } else if self.waiting.insert(key.clone()) {
@@ -152,6 +175,7 @@ impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
 
     fn finish<E: ReconcileError>(&mut self, key: K, outcome: Result<Next, E>, limits: &Limits) {
         self.running.remove(&key);
+        let now = Instant::now();
         let delay = match outcome {
             Ok(next) => {
                 self.failures.remove(&key);
@@ -161,16 +185,19 @@ impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
                 }
             }
             Err(error) => {
-                let failures = self.failures.entry(key.clone()).or_default();
-                *failures += 1;
-                log_failure(&key, &error, *failures);
-                Some(limits.delay(*failures))
+                let count = self.failures.get(&key).map_or(0, |failed| failed.count) + 1;
+                log_failure(&key, &error, count);
+                let delay = limits.delay(count);
+                let pause_end = now + delay.min(MIN_PAUSE);
+                let failures = Failures { count, pause_end };
+                self.failures.insert(key.clone(), failures);
+                Some(delay)
             }
         };
         if self.again.remove(&key) {
-            self.add(key);
+            self.add(key, now);
         } else if let Some(delay) = delay {
-            self.delayed.insert((Instant::now() + delay, key));
+            self.delayed.insert((now + delay, key));
         }
     }
 
@@ -182,7 +209,7 @@ impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
         while self.next_due().is_some_and(|due| due <= now)
             && let Some((_, key)) = self.delayed.pop_first()
         {
-            self.add(key);
+            self.enqueue(key);
         }
     }
 }
@@ -217,11 +244,11 @@ mod tests {
     #[test]
     fn a_trigger_during_a_run_causes_exactly_one_more() {
         let mut queue = Queue::default();
-        queue.add("a".to_owned());
-        queue.add("a".to_owned());
+        queue.add("a".to_owned(), Instant::now());
+        queue.add("a".to_owned(), Instant::now());
         assert_eq!(queue.start().as_deref(), Some("a"));
-        queue.add("a".to_owned());
-        queue.add("a".to_owned());
+        queue.add("a".to_owned(), Instant::now());
+        queue.add("a".to_owned(), Instant::now());
         assert_eq!(queue.start(), None);
         finish(&mut queue, "a", Ok(Next::OnChange));
         assert_eq!(queue.start().as_deref(), Some("a"));
@@ -232,7 +259,7 @@ mod tests {
     #[test]
     fn failures_back_off_and_a_success_forgives_them() {
         let mut queue = Queue::default();
-        queue.add("a".to_owned());
+        queue.add("a".to_owned(), Instant::now());
         queue.start();
         finish(&mut queue, "a", Err(Refused));
         let due = queue.next_due().unwrap();
@@ -240,6 +267,29 @@ mod tests {
         assert_eq!(queue.start().as_deref(), Some("a"));
         finish(&mut queue, "a", Ok(Next::OnChange));
         assert!(queue.failures.is_empty());
+        assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn a_trigger_shortens_a_back_off_to_a_pause() {
+        let limits = Limits {
+            concurrency: 1,
+            min_delay: Duration::from_mins(1),
+            max_delay: Duration::from_mins(1),
+        };
+        let mut queue = Queue::default();
+        queue.add("a".to_owned(), Instant::now());
+        queue.start();
+        // Its own write.
+        queue.add("a".to_owned(), Instant::now());
+        queue.finish("a".to_owned(), Err(Refused), &limits);
+        let failed = Instant::now();
+        queue.add("a".to_owned(), failed);
+        assert_eq!(queue.start(), None);
+        let due = queue.next_due().unwrap();
+        assert!(due <= failed + MIN_PAUSE, "{due:?}");
+        queue.add_due(due);
+        assert_eq!(queue.start().as_deref(), Some("a"));
         assert_eq!(queue.next_due(), None);
     }
 

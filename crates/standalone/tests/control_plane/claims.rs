@@ -1,8 +1,12 @@
 //! Claims and volumes: static, dynamic, handed over, reclaimed.
 
+use csi::v1::volume_capability::access_mode::Mode;
+use csi::v1::volume_capability::{AccessMode, AccessType, MountVolume};
+use csi::v1::{CreateVolumeRequest, VolumeCapability};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::{CSIDriver, StorageClass};
 use kube::ResourceExt as _;
+use longshore_standalone::csi_client::CsiClient;
 use serde_json::json;
 
 use crate::home::{Home, annotation, claim, delete, gone, patch, until, volume, volume_of};
@@ -191,4 +195,50 @@ async fn a_claim_without_a_class_gets_the_default_one() {
         message.as_deref(),
         Some("waiting for first consumer to be created before binding")
     );
+}
+
+#[tokio::test]
+async fn a_volume_whose_making_was_cut_short_goes_with_its_claim() {
+    let mut home = Home::start(&["n1"]).await;
+    home.create::<PersistentVolumeClaim>(claim("first", IMMEDIATE, json!({})))
+        .await;
+    home.claim_in("first", "Bound").await;
+    home.stop_control_plane().await;
+
+    // As a process leaves it that ends between the driver's answer and the volume's object.
+    let mut cut_short = claim("data", IMMEDIATE, json!({}));
+    cut_short["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    cut_short["metadata"]["annotations"] = json!({
+        "volume.kubernetes.io/selected-node": "n1",
+        "volume.kubernetes.io/storage-provisioner": "kubevirt.io.hostpath-provisioner",
+    });
+    let cut_short = home.create::<PersistentVolumeClaim>(cut_short).await;
+    let volume = format!("pvc-{}", cut_short.uid().unwrap());
+    make_volume(&home, &volume).await;
+    assert!(home.pool("n1").join(&volume).is_dir());
+    let claims = home.api::<PersistentVolumeClaim>();
+    delete(&claims, "data").await;
+
+    home.start_control_plane().await;
+    gone(&claims, "data").await;
+    assert!(!home.pool("n1").join(&volume).exists());
+}
+
+/// Makes a volume as a claim's first `CreateVolume` does.
+async fn make_volume(home: &Home, name: &str) {
+    let capability = VolumeCapability {
+        access_mode: Some(AccessMode {
+            mode: Mode::SingleNodeWriter.into(),
+        }),
+        access_type: Some(AccessType::Mount(MountVolume::default())),
+    };
+    let request = CreateVolumeRequest {
+        name: name.to_owned(),
+        volume_capabilities: vec![capability],
+        parameters: [("storagePool".to_owned(), "legacy".to_owned())].into(),
+        ..CreateVolumeRequest::default()
+    };
+    let driver = CsiClient::new(&home.socket("n1")).unwrap();
+    let made = driver.controller().create_volume(request).await.unwrap();
+    assert_eq!(made.into_inner().volume.unwrap().volume_id, name);
 }

@@ -87,10 +87,20 @@ impl Home {
         node_folder(self.folder.path(), node).join("pool")
     }
 
+    /// The socket of a node's driver.
+    pub(crate) fn socket(&self, node: &str) -> PathBuf {
+        driver_socket(self.folder.path(), node)
+    }
+
+    /// Says which nodes the next control plane runs.
+    pub(crate) fn set_nodes(&mut self, nodes: &[&str]) {
+        self.nodes = nodes.iter().map(ToString::to_string).collect();
+    }
+
     pub(crate) async fn start_control_plane(&mut self) {
         let socket = |name: &String| NodeSocket {
             name: name.clone(),
-            socket: driver_socket(self.folder.path(), name),
+            socket: self.socket(name),
         };
         let config = Config {
             nodes: self.nodes.iter().map(socket).collect(),

@@ -10,4 +10,5 @@ mod claims;
 mod collection;
 mod home;
 mod namespaces;
+mod nodes;
 mod pods;

@@ -25,7 +25,10 @@ fn claim(spec: Value, node: Option<&str>) -> PersistentVolumeClaim {
     if let Some(node) = node {
         annotations[well_known::SELECTED_NODE] = json!(node);
     }
-    object(json!({"metadata": {"name": "c", "uid": "u", "annotations": annotations}, "spec": spec}))
+    object(
+        json!({"metadata": {"name": "c", "uid": "u", "annotations": annotations,
+        "finalizers": [well_known::PVC_PROTECTION]}, "spec": spec}),
+    )
 }
 
 fn volume(phase: &str, policy: &str) -> PersistentVolume {
@@ -53,6 +56,14 @@ fn a_node_must_be_chosen_by_whom_the_class_says() {
         step(placed, "WaitForFirstConsumer"),
         ClaimStep::Provision { node: "n2".into() }
     );
+}
+
+#[test]
+fn nothing_is_made_for_a_claim_that_could_vanish() {
+    let mut unprotected = claim(json!({}), Some("n1"));
+    unprotected.metadata.finalizers = None;
+    let step = claim_step(&unprotected, &class("Immediate"), false);
+    assert_eq!(step, ClaimStep::Nothing);
 }
 
 #[test]
