@@ -26,8 +26,8 @@ use crate::{
     plan::{Annotations, Notice},
 };
 
-/// How long after a failure it is tried again; doubled by each failure in a row is not needed, as
-/// the API server is the only thing that can fail here.
+/// How long after a failure it is tried again. It does not grow: what can fail here is the API
+/// server, and a person who has mended the cause should not wait.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// What all reconcilers share.
