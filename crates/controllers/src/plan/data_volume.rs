@@ -186,7 +186,7 @@ fn follow(observed: Observed<'_>, claim: &PersistentVolumeClaim) -> Plan {
         let message = format!("Failed to import into PVC {}", claim.name_any());
         notices.push(Notice::warning("ImportFailed", message));
     }
-    if phase != data_volume.phase() {
+    for phase in phases_since(data_volume.phase(), phase) {
         notices.extend(phase_notice(phase, &claim.name_any()));
     }
     notices.extend(failure);
@@ -288,6 +288,22 @@ fn progress(data_volume: &DataVolume, claim: Option<&PersistentVolumeClaim>) -> 
     // A full reading comes before the worker has made the bytes durable.
     let read = read.filter(|text| !text.starts_with("100"));
     read.or_else(before).unwrap_or("N/A").to_owned()
+}
+
+/// The phases that were entered since the last look: a quick import goes through several between two.
+fn phases_since(before: DataVolumePhase, now: DataVolumePhase) -> Vec<DataVolumePhase> {
+    const IMPORT: [DataVolumePhase; 3] = [
+        DataVolumePhase::ImportScheduled,
+        DataVolumePhase::ImportInProgress,
+        DataVolumePhase::Succeeded,
+    ];
+    let place = |phase| IMPORT.iter().position(|step| *step == phase);
+    let next = place(before).map_or(0, |last| last + 1);
+    match place(now) {
+        _ if before == now => Vec::new(),
+        Some(last) if next <= last => IMPORT[next..=last].to_vec(),
+        _ => vec![now],
+    }
 }
 
 fn phase_notice(phase: DataVolumePhase, claim: &str) -> Option<Notice> {

@@ -189,7 +189,9 @@ fn a_corrected_image_succeeds_without_a_new_data_volume() {
     let longshore = longshore();
     longshore.apply(&manifest::http("disk", &site.web.url("disk.img"), "64Mi"));
     longshore.wait_until_failing("disk", "this is a text document");
-    let raw = site.raw();
+    // In one step: a worker may start at any time, and must not meet half a file.
+    let raw = image::pattern(&site.path("corrected.img"), 24 * image::MIB);
+    fs::rename(&raw, &page).unwrap();
     longshore.wait_until_succeeded("disk");
-    image::assert_same_disk(&longshore.disk("disk"), &raw);
+    image::assert_same_disk(&longshore.disk("disk"), &page);
 }

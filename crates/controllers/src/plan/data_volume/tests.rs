@@ -190,6 +190,21 @@ fn success_is_told_once_and_the_source_removed() {
 }
 
 #[test]
+fn a_quick_import_is_told_in_full() {
+    let claim = claim("Bound", json!({ annotations::POD_PHASE: "Succeeded" }));
+    let plan = decide(&data_volume("Pending"), Some(&claim), &classes("Immediate"));
+    let told: Vec<_> = plan
+        .notices
+        .iter()
+        .map(|notice| notice.reason.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        ["ImportScheduled", "ImportInProgress", "ImportSucceeded"]
+    );
+}
+
+#[test]
 fn a_failure_is_told_and_tried_again() {
     let claim = claim(
         "Pending",
