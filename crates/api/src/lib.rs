@@ -14,6 +14,7 @@
 //! | [`conditions`] | conditions and when their times move |
 //! | [`annotations`], [`labels`], [`names`] | the names that clients match on |
 //! | [`crds`] | the `CustomResourceDefinition`s of all of it |
+#![forbid(unsafe_code)]
 
 pub mod annotations;
 pub mod conditions;

@@ -32,6 +32,7 @@
 //! to the asked version, and shows them as they are, as bare metadata, or as a [`table`].
 //! [`discovery`] and [`openapi`] describe the registry's kinds to clients, and a [`status`] is how
 //! anything is refused.
+#![forbid(unsafe_code)]
 
 pub mod access;
 pub mod builtin;

@@ -19,6 +19,7 @@
 //! | [`reconcile::data_volume`] | DataVolumes, their claims, StorageClasses | claim, VolumeImportSource, status |
 //! | [`reconcile::populator`] | claims with a `dataSourceRef`, their prime claims | prime claim, the volume's `claimRef` |
 //! | [`reconcile::importer`] | claims with import annotations, their Pods | worker Pod, annotations |
+#![forbid(unsafe_code)]
 
 pub mod plan;
 pub mod reconcile;

@@ -29,6 +29,7 @@
 //! | `resources` | all that the API server serves, as definitions come and go |
 //! | `objects` | reading objects: names, quantities, selectors |
 //! | `runtime` | what a controller is made of: cache, queue, supervisor |
+#![forbid(unsafe_code)]
 
 mod absent_nodes;
 mod binder;
