@@ -5,13 +5,12 @@
 
 mod event;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::kind::{Kind, StoredAs};
-use crate::store::Key;
+use crate::store::{Key, Object};
 
 /// How `events.k8s.io/v1` Events are kept: as Events of the core group.
 pub(crate) const EVENTS: StoredAs = StoredAs {
@@ -43,17 +42,16 @@ pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
 }
 
 /// A stored object in the form of a kind.
-pub(crate) fn served<'a>(kind: &Kind, stored: &'a Value) -> Cow<'a, Value> {
+pub(crate) fn served(kind: &Kind, stored: &Object) -> Value {
+    let mut value = stored.value();
     let api_version = kind.api_version();
-    if stored["apiVersion"] == api_version.as_str() {
-        return Cow::Borrowed(stored);
+    if value["apiVersion"] != api_version.as_str() {
+        if let Some(stored_as) = kind.hooks.stored_as {
+            (stored_as.from_storage)(&mut value);
+        }
+        value["apiVersion"] = api_version.into();
     }
-    let mut value = stored.clone();
-    if let Some(stored_as) = kind.hooks.stored_as {
-        (stored_as.from_storage)(&mut value);
-    }
-    value["apiVersion"] = api_version.into();
-    Cow::Owned(value)
+    value
 }
 
 /// An object of a kind in the form to be stored.

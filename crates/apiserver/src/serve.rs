@@ -141,7 +141,7 @@ impl Handler {
             namespace, name, ..
         } = &request.path;
         let object = self.objects.get(&request.kind, namespace, name)?;
-        Ok(respond::value(StatusCode::OK, &view.object(&object.value)))
+        Ok(respond::value(StatusCode::OK, &view.object(&object)))
     }
 
     fn collection(&self, request: &ResourceRequest) -> Result<Response<Body>, Status> {
@@ -194,7 +194,7 @@ impl Handler {
             method: parts.method,
             namespace: path.namespace,
             name: path.name,
-            object: crate::convert::served(&kind, &object.value).into_owned(),
+            object: crate::convert::served(&kind, &object),
             query,
             body: body::read(body).await?,
         };

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -37,13 +38,37 @@ pub struct Key {
     pub name: String,
 }
 
-/// One state of one object.
-#[derive(Debug, Clone, PartialEq)]
+/// One state of one object: its JSON text, since most of what is stored is only ever copied to
+/// clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// The revision that made this state; also in `metadata.resourceVersion`.
     pub revision: u64,
-    /// The object as it is stored.
-    pub value: Value,
+    text: Bytes,
+}
+
+impl Object {
+    /// A state that is or will be stored.
+    pub fn new(revision: u64, value: &Value) -> Self {
+        Self {
+            revision,
+            text: value.to_string().into(),
+        }
+    }
+
+    /// The object as JSON text.
+    pub fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    /// The object, read from its text.
+    #[expect(
+        clippy::expect_used,
+        reason = "the text was written or checked by this program"
+    )]
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.text).expect("stored objects are JSON")
+    }
 }
 
 /// What happened to an object.

@@ -67,10 +67,7 @@ impl Objects {
         if call.dry_run {
             return match self.store.get(&key) {
                 Some(_) => Err(WriteError::Exists),
-                None => Ok(Arc::new(Object {
-                    revision: 0,
-                    value: convert::stored(kind, object),
-                })),
+                None => Ok(Arc::new(Object::new(0, &convert::stored(kind, object)))),
             };
         }
         // A definition is served before anyone can read that it is established.
@@ -107,7 +104,7 @@ impl Objects {
                     format!("namespaces \"{namespace}\" not found"),
                 )
             }),
-            Some(home) if meta::is_deleting(&home.value) => {
+            Some(home) if meta::is_deleting(&home.value()) => {
                 Err(Status::namespace_terminating(kind, name, namespace))
             }
             Some(_) => Ok(()),

@@ -53,8 +53,8 @@ impl Objects {
         special::check_deletable(&kind, &call.name)?;
         loop {
             let stored = self.get(&kind, &call.namespace, &call.name)?;
-            check_preconditions(&kind, &call.name, &stored.value, options)?;
-            let old = convert::served(&kind, &stored.value);
+            let old = convert::served(&kind, &stored);
+            check_preconditions(&kind, &call.name, &old, options)?;
             self.admit(call, Operation::Delete, None, Some(&old))?;
             match self.store_deletion(call, &stored, options).await {
                 Err(WriteError::Stale) => {}
@@ -76,30 +76,27 @@ impl Objects {
         options: &DeleteOptions,
     ) -> Result<Deleted, WriteError> {
         let kind = &call.kind;
-        let marked = mark(kind, &stored.value, options);
+        let present = stored.value();
+        let marked = mark(kind, &present, options);
         let released = special::is_released(kind, &marked);
         if call.dry_run {
-            let object = Arc::new(Object {
-                revision: stored.revision,
-                value: marked,
-            });
+            let object = Arc::new(Object::new(stored.revision, &marked));
             return Ok(if released {
                 Deleted::Gone(object)
             } else {
                 Deleted::Marked(object)
             });
         }
-        if marked == stored.value && !released {
+        if marked == present && !released {
             return Ok(Deleted::Marked(Arc::clone(stored)));
         }
         let key = convert::key(kind, &call.namespace, &call.name);
         if released {
-            let was_deleting = meta::is_deleting(&stored.value);
             // What goes at once was never seen waiting.
-            let last = if was_deleting {
+            let last = if meta::is_deleting(&present) {
                 marked
             } else {
-                stored.value.clone()
+                present
             };
             let gone = self
                 .store

@@ -143,15 +143,12 @@ impl Objects {
     /// Serves the definitions that are stored, and goes on with deletions that were cut short.
     pub(crate) async fn load_definitions(&self) {
         let page = self.store.list(&definitions(), None, None);
-        for crd in &page.objects {
-            self.registry.install(&crd.value);
+        let definitions: Vec<_> = page.objects.iter().map(|crd| crd.value()).collect();
+        for crd in &definitions {
+            self.registry.install(crd);
         }
-        for crd in page
-            .objects
-            .iter()
-            .filter(|crd| meta::is_deleting(&crd.value))
-        {
-            self.purge_definition(meta::name(&crd.value)).await;
+        for crd in definitions.iter().filter(|crd| meta::is_deleting(crd)) {
+            self.purge_definition(meta::name(crd)).await;
         }
     }
 
@@ -167,7 +164,7 @@ impl Objects {
     /// Makes the registry follow what is stored.
     pub(super) fn sync_definition(&self, name: &str) {
         match self.store.get(&definition_key(name)) {
-            Some(crd) => self.registry.install(&crd.value),
+            Some(crd) => self.registry.install(&crd.value()),
             None => self.registry.remove(name),
         }
     }
@@ -183,7 +180,8 @@ impl Objects {
                 .list(&convert::storage_resource(kind), None, None)
                 .objects
             {
-                let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
+                let object = object.value();
+                let (namespace, name) = (meta::namespace(&object), meta::name(&object));
                 let mut call = Call::system(kind, namespace, name);
                 let deleted = Box::pin(self.delete(&mut call, &DeleteOptions::default())).await;
                 if let Err(error) = deleted {
@@ -209,17 +207,18 @@ impl Objects {
                 break;
             };
             let empty = self.store.list(name, None, None).objects.is_empty();
-            if !empty || !meta::is_deleting(&stored.value) {
+            let present = stored.value();
+            if !empty || !meta::is_deleting(&present) {
                 break;
             }
-            let mut value = stored.value.clone();
-            let left = meta::finalizers(&stored.value)
+            let mut value = present.clone();
+            let left = meta::finalizers(&present)
                 .into_iter()
                 .filter(|f| *f != crd::CLEANUP);
             meta::set_finalizers(&mut value, &left.collect::<Vec<_>>());
             let write = if meta::finalizers(&value).is_empty() {
                 Write::Delete(stored.revision, value)
-            } else if value == stored.value {
+            } else if value == present {
                 break;
             } else {
                 Write::Update(stored.revision, value)

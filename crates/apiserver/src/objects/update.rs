@@ -41,7 +41,7 @@ impl Objects {
         let kind = Arc::clone(&call.kind);
         for _ in 0..ATTEMPTS {
             let stored = self.get(&kind, &call.namespace, &call.name)?;
-            let old = convert::served(&kind, &stored.value).into_owned();
+            let old = convert::served(&kind, &stored);
             call.warnings.clear();
             let document = propose(&old)?;
             let proposed = decode::conform(&kind, document, call.validation, &mut call.warnings)?;
@@ -95,10 +95,7 @@ impl Objects {
         let kind = &call.kind;
         let value = convert::stored(kind, new);
         if call.dry_run {
-            return Ok(Arc::new(Object {
-                revision: stored.revision,
-                value,
-            }));
+            return Ok(Arc::new(Object::new(stored.revision, &value)));
         }
         let key = convert::key(kind, &call.namespace, &call.name);
         let (change, write) = if special::is_released(kind, &value) {

@@ -1,13 +1,12 @@
 //! Which objects of a resource a request is about.
 
-use serde_json::Value;
-
 use super::query::Query;
 use crate::convert;
 use crate::kind::Kind;
 use crate::meta;
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
+use crate::store::Object;
 
 /// Selectors and namespace of a list, a watch or a collection's deletion.
 #[derive(Debug, Clone)]
@@ -49,10 +48,11 @@ impl Filter {
     }
 
     /// Whether a stored object is meant.
-    pub(crate) fn matches(&self, kind: &Kind, stored: &Value) -> bool {
+    pub(crate) fn matches(&self, kind: &Kind, stored: &Object) -> bool {
+        let object = convert::served(kind, stored);
         let home = self.namespace.as_deref();
-        home.is_none_or(|namespace| namespace == meta::namespace(stored))
-            && self.labels.matches(stored)
-            && (self.fields.is_empty() || self.fields.matches(kind, &convert::served(kind, stored)))
+        home.is_none_or(|namespace| namespace == meta::namespace(&object))
+            && self.labels.matches(&object)
+            && self.fields.matches(kind, &object)
     }
 }

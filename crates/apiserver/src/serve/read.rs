@@ -117,7 +117,7 @@ pub(crate) fn list(
 
     let mut objects = page.objects;
     if filter.is_selective() {
-        objects.retain(|object| filter.matches(kind, &object.value));
+        objects.retain(|object| filter.matches(kind, object));
     }
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     let limit = query.number::<usize>("limit")?;
@@ -125,11 +125,11 @@ pub(crate) fn list(
         let left = objects.len() - limit;
         objects.truncate(limit);
         if let Some(last) = objects.last() {
-            let (namespace, name) = (meta::namespace(&last.value), meta::name(&last.value));
+            let last = last.value();
             let next = Continue {
                 revision,
-                namespace: namespace.into(),
-                name: name.into(),
+                namespace: meta::namespace(&last).into(),
+                name: meta::name(&last).into(),
             };
             metadata["continue"] = next.text().into();
         }

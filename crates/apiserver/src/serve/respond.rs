@@ -1,7 +1,5 @@
 //! Writing answers.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
@@ -40,19 +38,14 @@ pub(crate) fn include(query: &Query) -> Result<IncludeObject, Status> {
 
 impl View<'_> {
     /// One object in this form.
-    pub(crate) fn object<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
+    pub(crate) fn object(&self, stored: &Object) -> Value {
         let object = convert::served(self.kind, stored);
         match self.form {
             Form::Object => object,
-            Form::Metadata => Cow::Owned(metadata_of(&object)),
+            Form::Metadata => metadata_of(&object),
             Form::Table => {
                 let list_meta = json!({"resourceVersion": meta::resource_version(&object)});
-                Cow::Owned(table::render(
-                    self.kind,
-                    &[&object],
-                    list_meta,
-                    self.include,
-                ))
+                table::render(self.kind, &[&object], list_meta, self.include)
             }
         }
     }
@@ -61,10 +54,10 @@ impl View<'_> {
     pub(crate) fn list(&self, objects: &[impl AsRef<Object>], list_meta: Value) -> Vec<u8> {
         let objects = objects
             .iter()
-            .map(|object| convert::served(self.kind, &object.as_ref().value));
+            .map(|object| convert::served(self.kind, object.as_ref()));
         if self.form == Form::Table {
             let objects: Vec<_> = objects.collect();
-            let objects: Vec<_> = objects.iter().map(AsRef::as_ref).collect();
+            let objects: Vec<_> = objects.iter().collect();
             let table = table::render(self.kind, &objects, list_meta, self.include);
             return table.to_string().into_bytes();
         }
@@ -82,7 +75,7 @@ impl View<'_> {
                 text.push(b',');
             }
             let object = match self.form {
-                Form::Metadata => Cow::Owned(metadata_of(&object)),
+                Form::Metadata => metadata_of(&object),
                 _ => object,
             };
             append(&mut text, &object);

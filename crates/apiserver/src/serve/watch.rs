@@ -208,10 +208,10 @@ impl Watcher {
             && let Some(pending) = self.pending.pop_front()
         {
             match pending {
-                Pending::Present(object) => self.append(&mut chunk, "ADDED", &object.value),
+                Pending::Present(object) => self.append(&mut chunk, "ADDED", &object),
                 Pending::Event(event) => {
                     if let Some(type_) = self.seen_as(&event) {
-                        self.append(&mut chunk, type_, &event.object.value);
+                        self.append(&mut chunk, type_, &event.object);
                     }
                 }
                 Pending::Bookmark { ends_initial } => {
@@ -224,7 +224,7 @@ impl Watcher {
 
     /// What an event means to this watcher: an object may enter or leave what it selects.
     fn seen_as(&self, event: &Event) -> Option<&'static str> {
-        let matches = |object: &Object| self.filter.matches(&self.kind, &object.value);
+        let matches = |object: &Object| self.filter.matches(&self.kind, object);
         let now = event.change != Change::Deleted && matches(&event.object);
         let before = match (&event.previous, event.change) {
             (Some(previous), _) => matches(previous),
@@ -241,7 +241,7 @@ impl Watcher {
         }
     }
 
-    fn append(&mut self, chunk: &mut Vec<u8>, type_: &str, stored: &Value) {
+    fn append(&mut self, chunk: &mut Vec<u8>, type_: &str, stored: &Object) {
         let view = View {
             kind: &self.kind,
             form: self.form,
@@ -250,7 +250,7 @@ impl Watcher {
         let mut object = view.object(stored);
         if self.form == Form::Table && std::mem::replace(&mut self.table_started, true) {
             // The client knows the columns; given again they would be printed again.
-            object.to_mut()["columnDefinitions"] = json!([]);
+            object["columnDefinitions"] = json!([]);
         }
         append_line(chunk, type_, &object);
     }

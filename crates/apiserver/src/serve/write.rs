@@ -46,11 +46,7 @@ impl Handler {
         let mut call = call(request, Part::Main)?;
         let document = body::parse(&request.parts.headers, content)?;
         let object = self.objects.create(&mut call, document).await?;
-        Ok(answer(
-            StatusCode::CREATED,
-            &view.object(&object.value),
-            &call,
-        ))
+        Ok(answer(StatusCode::CREATED, &view.object(&object), &call))
     }
 
     async fn replace(
@@ -67,7 +63,7 @@ impl Handler {
             .objects
             .update(&mut call, Origin::Replacement, propose)
             .await?;
-        Ok(answer(StatusCode::OK, &view.object(&object.value), &call))
+        Ok(answer(StatusCode::OK, &view.object(&object), &call))
     }
 
     async fn patch(
@@ -85,7 +81,7 @@ impl Handler {
             .objects
             .update(&mut call, Origin::Patch, propose)
             .await?;
-        Ok(answer(StatusCode::OK, &view.object(&object.value), &call))
+        Ok(answer(StatusCode::OK, &view.object(&object), &call))
     }
 
     /// `pods/binding`: says on which node a Pod runs.
@@ -140,8 +136,8 @@ impl Handler {
             ..call(request, Part::Main)?
         };
         let shown = match self.objects.delete(&mut call, &options).await? {
-            Deleted::Gone(object) => respond::deleted(&request.kind, &object.value),
-            Deleted::Marked(object) => view.object(&object.value).into_owned(),
+            Deleted::Gone(object) => respond::deleted(&request.kind, &object.value()),
+            Deleted::Marked(object) => view.object(&object),
         };
         Ok(answer(StatusCode::OK, &shown, &call))
     }
@@ -161,7 +157,7 @@ impl Handler {
         let listing = read::list(&self.objects.store, kind, &filter, &Query::default())?;
         let mut last = call(request, Part::Main)?;
         for object in &listing.objects {
-            let name = meta::name(&object.value).to_owned();
+            let name = meta::name(&object.value()).to_owned();
             let mut call = Call {
                 name,
                 dry_run,

@@ -10,7 +10,9 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use serde_json::{Map, Value};
 
 use super::memory::Memory;
 use super::{Change, Event, Key, Object, OpenError};
@@ -40,8 +42,6 @@ pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) change: Change,
     pub(super) object: Arc<Object>,
-    /// The object as JSON text.
-    pub(super) text: String,
 }
 
 pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
@@ -152,7 +152,6 @@ fn load_log(connection: &Connection, memory: &mut Memory) -> Result<(), LoadErro
     let mut seen: HashMap<Key, Arc<Object>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let (key, object) = read(row)?;
-        let bytes = row.get_ref(2)?.as_bytes().map_or(0, <[u8]>::len);
         let change = change(row.get(3)?).ok_or_else(|| LoadError::Row(key.name.clone()))?;
         let before = seen.insert(key.clone(), Arc::clone(&object));
         // A new object is not the one that had its name before.
@@ -162,7 +161,7 @@ fn load_log(connection: &Connection, memory: &mut Memory) -> Result<(), LoadErro
             object,
             previous,
         };
-        memory.remember(&key.resource, event, bytes);
+        memory.remember(&key.resource, event);
     }
     Ok(())
 }
@@ -170,17 +169,14 @@ fn load_log(connection: &Connection, memory: &mut Memory) -> Result<(), LoadErro
 /// Reads the columns `key, rev, value`.
 fn read(row: &Row<'_>) -> Result<(Key, Arc<Object>), LoadError> {
     let (text, revision): (String, i64) = (row.get(0)?, row.get(1)?);
-    let value = row
-        .get_ref(2)?
-        .as_blob()
-        .ok()
-        .and_then(|blob| serde_json::from_slice(blob).ok());
-    match (parse_key(&text), value) {
-        (Some(key), Some(value)) => Ok((
+    let json = row.get_ref(2)?.as_blob().ok();
+    let json = json.filter(|json| serde_json::from_slice::<Map<String, Value>>(json).is_ok());
+    match (parse_key(&text), json) {
+        (Some(key), Some(json)) => Ok((
             key,
             Arc::new(Object {
                 revision: revision.cast_unsigned(),
-                value,
+                text: Bytes::copy_from_slice(json),
             }),
         )),
         _ => Err(LoadError::Row(text)),
@@ -213,7 +209,6 @@ fn insert(transaction: &Transaction<'_>, row: &Entry) -> rusqlite::Result<()> {
         key,
         change,
         object,
-        text: value,
     } = row;
     let text = format!("{}/{}/{}", key.resource, key.namespace, key.name);
     if *change == Change::Deleted {
@@ -226,7 +221,7 @@ fn insert(transaction: &Transaction<'_>, row: &Entry) -> rusqlite::Result<()> {
             .execute(params![
                 text,
                 object.revision.cast_signed(),
-                value.as_bytes()
+                &object.text[..]
             ])?;
     }
     transaction
@@ -235,7 +230,7 @@ fn insert(transaction: &Transaction<'_>, row: &Entry) -> rusqlite::Result<()> {
             object.revision.cast_signed(),
             text,
             op(*change),
-            value.as_bytes()
+            &object.text[..]
         ])?;
     Ok(())
 }

@@ -55,19 +55,12 @@ struct State {
 #[derive(Debug)]
 struct Resource {
     objects: BTreeMap<(String, String), Arc<Object>>,
-    history: VecDeque<Remembered>,
-    /// Sum over `history`.
+    history: VecDeque<Event>,
+    /// Length of the objects' texts in `history`.
     bytes: usize,
     /// Every event after this revision is in `history`.
     floor: u64,
     newest: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
-struct Remembered {
-    event: Event,
-    /// Length of its object's JSON text.
-    bytes: usize,
 }
 
 impl State {
@@ -88,15 +81,16 @@ impl State {
 }
 
 impl Resource {
-    fn remember(&mut self, event: Event, bytes: usize) {
+    fn remember(&mut self, event: Event) {
         let revision = event.object.revision;
+        let bytes = event.object.text.len();
         while (self.history.len() >= HISTORY || self.bytes + bytes > HISTORY_BYTES)
             && let Some(forgotten) = self.history.pop_front()
         {
-            self.floor = forgotten.event.object.revision;
-            self.bytes -= forgotten.bytes;
+            self.floor = forgotten.object.revision;
+            self.bytes -= forgotten.object.text.len();
         }
-        self.history.push_back(Remembered { event, bytes });
+        self.history.push_back(event);
         self.bytes += bytes;
         self.newest.send_replace(revision);
     }
@@ -124,11 +118,11 @@ impl Memory {
         resource.objects.insert((key.namespace, key.name), object);
     }
 
-    /// Puts an event of the past, oldest first, whose object has a JSON text of `bytes`.
-    pub(super) fn remember(&mut self, resource: &str, event: Event, bytes: usize) {
+    /// Puts an event of the past, oldest first.
+    pub(super) fn remember(&mut self, resource: &str, event: Event) {
         let state = self.state.get_mut();
         state.revision = state.revision.max(event.object.revision);
-        state.resource(resource).remember(event, bytes);
+        state.resource(resource).remember(event);
     }
 
     /// Shows committed changes, in the order of their revisions.
@@ -139,7 +133,6 @@ impl Memory {
                 key,
                 change,
                 object,
-                text,
             } = entry;
             state.revision = object.revision;
             let resource = state.resource(&key.resource);
@@ -154,7 +147,7 @@ impl Memory {
                 object,
                 previous,
             };
-            resource.remember(event, text.len());
+            resource.remember(event);
         }
     }
 
@@ -251,10 +244,9 @@ impl Watch {
         }
         let start = resource
             .history
-            .partition_point(|known| known.event.object.revision <= self.position);
+            .partition_point(|known| known.object.revision <= self.position);
         self.position = state.revision;
-        let missed = resource.history.range(start..);
-        Ok(missed.map(|known| known.event.clone()).collect())
+        Ok(resource.history.range(start..).cloned().collect())
     }
 
     /// Waits until there is something to [`Watch::take`].

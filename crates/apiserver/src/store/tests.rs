@@ -41,8 +41,9 @@ async fn reopening_keeps_objects_history_and_the_revision() {
     assert_eq!(store.revision(), 4);
     let page = store.list("configmaps", Some("default"), None);
     assert_eq!(page.objects.len(), 1);
-    assert_eq!(page.objects[0].value["data"]["a"], "2");
-    assert_eq!(page.objects[0].value["metadata"]["resourceVersion"], "2");
+    let a = page.objects[0].value();
+    assert_eq!(a["data"]["a"], "2");
+    assert_eq!(a["metadata"]["resourceVersion"], "2");
     let events = store.watch("configmaps", 1).take().unwrap();
     let changes: Vec<_> = events.iter().map(|event| event.change).collect();
     assert_eq!(changes, [Change::Modified, Change::Added, Change::Deleted]);

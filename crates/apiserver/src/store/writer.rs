@@ -50,7 +50,6 @@ fn commit(disk: &mut Disk, memory: &Memory, requests: impl Iterator<Item = Reque
                 rows.push(Entry {
                     key,
                     change,
-                    text: object.value.to_string(),
                     object,
                 });
                 replies.push(reply);
@@ -97,5 +96,5 @@ fn stamp(mut value: Value, revision: u64) -> Object {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".into(), revision.to_string().into());
     }
-    Object { revision, value }
+    Object::new(revision, &value)
 }
