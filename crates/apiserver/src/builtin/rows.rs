@@ -1,0 +1,189 @@
+//! The table of the kinds that are compiled in: one row each.
+//!
+//! Names, version and scope come from the kind's type; a row says only what that does not.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+    ServiceAccount,
+};
+use k8s_openapi::api::events::v1::Event as EventsEvent;
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, Resource};
+use schemars::{JsonSchema, Schema as Document, SchemaGenerator};
+
+use super::column::{self, Col};
+use super::{NO_HOOKS, claim, config, crd, csi, event, lease, namespace, node, pod};
+use super::{storage_class, volume};
+use crate::kind::{Hooks, Kind};
+use crate::schema::{Definitions, Schema};
+
+/// Every built-in kind, in the order of discovery.
+pub(super) const ROWS: &[Row] = &[
+    Row::of::<Namespace>()
+        .short(&["ns"])
+        .status()
+        .columns(namespace::COLUMNS)
+        .hooks(namespace::HOOKS),
+    Row::of::<Node>()
+        .short(&["no"])
+        .status()
+        .columns(node::COLUMNS)
+        .hooks(node::HOOKS),
+    Row::of::<Pod>()
+        .short(&["po"])
+        .categories(&["all"])
+        .status()
+        .columns(pod::COLUMNS)
+        .hooks(pod::HOOKS),
+    Row::of::<PersistentVolume>()
+        .short(&["pv"])
+        .status()
+        .columns(volume::COLUMNS)
+        .hooks(volume::HOOKS),
+    Row::of::<PersistentVolumeClaim>()
+        .short(&["pvc"])
+        .status()
+        .columns(claim::COLUMNS)
+        .hooks(claim::HOOKS),
+    Row::of::<ConfigMap>()
+        .short(&["cm"])
+        .columns(config::CONFIG_MAP_COLUMNS)
+        .hooks(config::CONFIG_MAP_HOOKS),
+    Row::of::<Secret>()
+        .columns(config::SECRET_COLUMNS)
+        .hooks(config::SECRET_HOOKS),
+    Row::of::<ServiceAccount>()
+        .short(&["sa"])
+        .columns(config::SERVICE_ACCOUNT_COLUMNS)
+        .hooks(config::SERVICE_ACCOUNT_HOOKS),
+    Row::of::<Event>()
+        .short(&["ev"])
+        .columns(event::CORE_COLUMNS)
+        .hooks(event::CORE_HOOKS),
+    Row::of::<EventsEvent>()
+        .short(&["ev"])
+        .columns(event::COLUMNS)
+        .hooks(event::HOOKS),
+    Row::of::<Lease>()
+        .columns(lease::COLUMNS)
+        .hooks(lease::HOOKS),
+    Row::of::<StorageClass>()
+        .short(&["sc"])
+        .columns(storage_class::COLUMNS)
+        .hooks(storage_class::HOOKS),
+    Row::of::<CSIDriver>()
+        .columns(csi::DRIVER_COLUMNS)
+        .hooks(csi::DRIVER_HOOKS),
+    Row::of::<CSINode>()
+        .columns(csi::NODE_COLUMNS)
+        .hooks(csi::NODE_HOOKS),
+    Row::of::<CSIStorageCapacity>()
+        .columns(csi::CAPACITY_COLUMNS)
+        .hooks(csi::CAPACITY_HOOKS),
+    Row::of::<CustomResourceDefinition>()
+        .short(&["crd", "crds"])
+        .categories(&["api-extensions"])
+        .status()
+        .columns(crd::COLUMNS)
+        .hooks(crd::HOOKS),
+];
+
+/// A built-in kind.
+pub(super) struct Row {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    namespaced: bool,
+    status: bool,
+    pub(super) document: fn(&mut SchemaGenerator) -> Document,
+    columns: &'static [Col],
+    hooks: Hooks,
+}
+
+/// Where a kind's objects live, as its type says.
+trait Scope {
+    const NAMESPACED: bool;
+}
+
+impl Scope for NamespaceResourceScope {
+    const NAMESPACED: bool = true;
+}
+
+impl Scope for ClusterResourceScope {
+    const NAMESPACED: bool = false;
+}
+
+impl Row {
+    /// A kind without status, with nothing but its age to show and no behaviour.
+    const fn of<K: Resource<Scope: Scope> + JsonSchema>() -> Self {
+        Self {
+            group: K::GROUP,
+            version: K::VERSION,
+            kind: K::KIND,
+            plural: K::URL_PATH_SEGMENT,
+            short_names: &[],
+            categories: &[],
+            namespaced: <K::Scope as Scope>::NAMESPACED,
+            status: false,
+            document: SchemaGenerator::subschema_for::<K>,
+            columns: column::AGE_ONLY,
+            hooks: NO_HOOKS,
+        }
+    }
+
+    const fn short(self, short_names: &'static [&'static str]) -> Self {
+        Self {
+            short_names,
+            ..self
+        }
+    }
+
+    const fn categories(self, categories: &'static [&'static str]) -> Self {
+        Self { categories, ..self }
+    }
+
+    /// The same with the subresource `status`.
+    const fn status(self) -> Self {
+        Self {
+            status: true,
+            ..self
+        }
+    }
+
+    const fn columns(self, columns: &'static [Col]) -> Self {
+        Self { columns, ..self }
+    }
+
+    const fn hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
+    }
+
+    /// The kind of this row, whose schema is `root`.
+    pub(super) fn kind(&self, root: &Schema, definitions: &Arc<Definitions>) -> Kind {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Kind {
+            group: self.group.to_owned(),
+            version: self.version.to_owned(),
+            kind: self.kind.to_owned(),
+            list_kind: format!("{}List", self.kind),
+            plural: self.plural.to_owned(),
+            singular: self.kind.to_lowercase(),
+            short_names: owned(self.short_names),
+            categories: owned(self.categories),
+            namespaced: self.namespaced,
+            status_subresource: self.status,
+            storage_version: self.version.to_owned(),
+            schema: root.clone(),
+            definitions: Arc::clone(definitions),
+            columns: self.columns.iter().map(Col::column).collect(),
+            hooks: self.hooks,
+        }
+    }
+}
