@@ -1,6 +1,6 @@
 //! What happens to objects: one path for every kind.
 //!
-//! * `decode`: a request's body becomes an object of a kind
+//! * `document`, `decode`: a request's body becomes a document, and that an object of a kind
 //! * `create`, `update`, `delete`: the three ways to change the store
 //! * `size`: how large an object may be
 //! * `special`: what namespaces, Pods and definitions do beyond the rest
@@ -8,6 +8,7 @@
 mod create;
 pub(crate) mod decode;
 mod delete;
+mod document;
 pub(crate) mod size;
 mod special;
 mod update;
@@ -26,8 +27,9 @@ use crate::schema;
 use crate::status::Status;
 use crate::store::{Object, Store, WriteError};
 
-pub(crate) use decode::{Document, FieldValidation};
+pub(crate) use decode::FieldValidation;
 pub(crate) use delete::{DeleteOptions, Deleted, Propagation};
+pub(crate) use document::{Document, Malformed};
 pub(crate) use update::Origin;
 
 /// Which part of an object a request writes.

@@ -1,10 +1,8 @@
-//! From the bytes of a request to an object that has the shape of its kind.
+//! From a document to an object that has the shape of its kind.
 
-use std::fmt;
+use serde_json::Value;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
-
+use super::Document;
 use crate::kind::Kind;
 use crate::schema;
 use crate::status::Status;
@@ -19,37 +17,6 @@ pub(crate) enum FieldValidation {
     Warn,
     /// The request is refused.
     Strict,
-}
-
-/// A JSON document, and the paths of the fields that it gives more than once.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Document {
-    pub(crate) value: Value,
-    pub(crate) duplicates: Vec<String>,
-}
-
-impl Document {
-    /// Reads a document; the last of several equal fields counts.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut duplicates = Vec::new();
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let node = Node {
-            path: String::new(),
-            duplicates: &mut duplicates,
-        };
-        let value = node.deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(Self { value, duplicates })
-    }
-}
-
-impl From<Value> for Document {
-    fn from(value: Value) -> Self {
-        Self {
-            value,
-            duplicates: Vec::new(),
-        }
-    }
 }
 
 /// Makes a document an object of `kind`: right types, known fields only, defaults filled in.
@@ -68,11 +35,7 @@ pub(crate) fn conform(
     let faults = unknown
         .into_iter()
         .map(|path| format!("unknown field \"{path}\""))
-        .chain(
-            duplicates
-                .into_iter()
-                .map(|path| format!("duplicate field \"{path}\"")),
-        );
+        .chain(duplicates);
     match validation {
         FieldValidation::Ignore => {}
         FieldValidation::Warn => warnings.extend(faults),
@@ -123,118 +86,4 @@ fn check_type(kind: &Kind, object: &mut Value) -> Result<(), Status> {
         }
     }
     Ok(())
-}
-
-/// Reads one value at a path.
-struct Node<'a> {
-    path: String,
-    duplicates: &'a mut Vec<String>,
-}
-
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("not a finite number"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        loop {
-            let path = format!("{}[{}]", self.path, values.len());
-            let node = Node {
-                path,
-                duplicates: &mut *self.duplicates,
-            };
-            match list.next_element_seed(node)? {
-                Some(value) => values.push(value),
-                None => return Ok(Value::Array(values)),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            let path = match self.path.as_str() {
-                "" => name.clone(),
-                parent => format!("{parent}.{name}"),
-            };
-            if object.contains_key(&name) {
-                self.duplicates.push(path.clone());
-            }
-            let node = Node {
-                path,
-                duplicates: &mut *self.duplicates,
-            };
-            let value = fields.next_value_seed(node).map_err(A::Error::custom)?;
-            object.insert(name, value);
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn duplicates_are_found_at_their_paths() {
-        let text = br#"{"a": 1, "b": [{"c": 1, "c": 2}], "a": {"d": null, "d": 1.5}}"#;
-        let document = Document::parse(text).unwrap();
-        assert_eq!(document.value, json!({"a": {"d": 1.5}, "b": [{"c": 2}]}));
-        assert_eq!(document.duplicates, ["b[0].c", "a", "a.d"]);
-        assert!(Document::parse(b"{} x").is_err());
-        assert!(Document::parse("[".repeat(10_000).as_bytes()).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn it_reads_what_serde_json_reads(text in "[\\[\\]{},:\"a1.\\- ]{0,24}") {
-            let ours = Document::parse(text.as_bytes()).map(|document| document.value).ok();
-            let theirs: Option<Value> = serde_json::from_str(&text).ok();
-            prop_assert_eq!(ours, theirs);
-        }
-    }
 }

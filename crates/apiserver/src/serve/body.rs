@@ -9,11 +9,14 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use super::protobuf::{self, ProtobufError};
 use super::query::Query;
 use crate::extend::Body;
-use crate::objects::{Document, FieldValidation};
+use crate::objects::{Document, FieldValidation, Malformed};
 use crate::status::Status;
 
 /// Most bytes of a request's body.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
+
+/// Media type of YAML.
+const YAML: &str = "application/yaml";
 
 /// Takes in a whole body.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
@@ -36,11 +39,12 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
     text.split(';').next().unwrap_or_default().trim()
 }
 
-/// Reads an object from a body.
-pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Document, Status> {
-    match media_type(headers) {
+/// Reads an object of `kind` from a body in any format that is taken.
+pub(crate) fn parse(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Document, Status> {
+    let document = match media_type(headers) {
         // Clients without a content type mean JSON.
-        "" | "application/json" | "*/*" => {}
+        "" | "application/json" | "*/*" => Document::parse(body),
+        YAML => Document::parse_yaml(body),
         protobuf::MEDIA_TYPE => {
             return protobuf::decode(body)
                 .map(Document::from)
@@ -49,18 +53,32 @@ pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Document, Status
                     ProtobufError::Unsupported => Status::unsupported_media_type(error.to_string()),
                 });
         }
-        other => {
-            return Err(Status::unsupported_media_type(format!(
-                "the body of the request was in an unknown format ({other}) - accepted media types \
-                 include: application/json"
-            )));
+        _ => {
+            return Err(Status::unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: \
+                 application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            ));
         }
-    }
-    Document::parse(body).map_err(|error| {
-        Status::bad_request(format!(
-            "error decoding the request's body as JSON: {error}"
-        ))
-    })
+    };
+    document.map_err(|fault| malformed(kind, &fault, body))
+}
+
+/// 400 for a body that cannot be read at all, with its beginning.
+fn malformed(kind: &str, fault: &Malformed, body: &[u8]) -> Status {
+    const SHOWN: usize = 30;
+    let start = &body[..body.len().min(SHOWN)];
+    let more = if body.len() > SHOWN { " ..." } else { "" };
+    let summary = match start {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => format!("{}{more}", String::from_utf8_lossy(start)),
+        start => {
+            let hex = |byte: &u8| format!("{byte:02x}");
+            format!("{}{more}", start.iter().map(hex).collect::<String>())
+        }
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {fault} ({summary})"
+    ))
 }
 
 /// `fieldValidation`: what becomes of unknown and duplicate fields.

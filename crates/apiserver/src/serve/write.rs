@@ -44,7 +44,7 @@ impl Handler {
         }
         let view = view(request)?;
         let mut call = call(request, Part::Main)?;
-        let document = body::parse(&request.parts.headers, content)?;
+        let document = body::parse(&request.parts.headers, &request.kind.kind, content)?;
         let object = self.objects.create(&mut call, document).await?;
         Ok(answer(StatusCode::CREATED, &view.object(&object), &call))
     }
@@ -57,7 +57,7 @@ impl Handler {
     ) -> Result<Response<Body>, Status> {
         let view = view(request)?;
         let mut call = call(request, part)?;
-        let document = body::parse(&request.parts.headers, content)?;
+        let document = body::parse(&request.parts.headers, &request.kind.kind, content)?;
         let propose = |_: &Value| Ok(document.clone());
         let object = self
             .objects
@@ -90,7 +90,7 @@ impl Handler {
         request: &ResourceRequest,
         content: &[u8],
     ) -> Result<Response<Body>, Status> {
-        let binding = body::parse(&request.parts.headers, content)?.value;
+        let binding = body::parse(&request.parts.headers, "Binding", content)?.value;
         let node = meta::text(&binding, "/target/name").to_owned();
         if node.is_empty() {
             return Err(Status::bad_request("target.name: Required value"));
@@ -216,7 +216,7 @@ fn delete_options(
     let query = &request.query;
     let given = match content {
         [] => Value::Null,
-        content => body::parse(&request.parts.headers, content)?.value,
+        content => body::parse(&request.parts.headers, "DeleteOptions", content)?.value,
     };
     let text = |pointer: &str| given.pointer(pointer).and_then(Value::as_str);
     let propagation = match text("/propagationPolicy").or(query.get("propagationPolicy")) {

@@ -10,51 +10,10 @@ use longshore_apiserver::extend::{
     Admission, AdmissionRequest, Body, Extensions, Operation, Subresource, SubresourceRequest,
 };
 use longshore_apiserver::status::Status;
-use longshore_apiserver::{ApiServer, ApiService, User};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tower::ServiceExt as _;
 
+use crate::api::{Api, read};
 use crate::support::Cluster;
-
-struct Api {
-    service: ApiService,
-    _dir: TempDir,
-}
-
-impl Api {
-    async fn start(extensions: Extensions) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(dir.path(), extensions).await.unwrap();
-        Self {
-            service: server.service(User::new("test", &[])),
-            _dir: dir,
-        }
-    }
-
-    async fn send(
-        &self,
-        request: http::request::Builder,
-        body: impl Into<Bytes>,
-    ) -> Response<Body> {
-        let request: Request<_> = request.body(Full::new(body.into())).unwrap();
-        self.service.clone().oneshot(request).await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
-        read(self.send(Request::get(path), "").await).await
-    }
-
-    async fn create(&self, path: &str, object: &Value) -> (StatusCode, Value) {
-        read(self.send(Request::post(path), object.to_string()).await).await
-    }
-}
-
-async fn read(response: Response<Body>) -> (StatusCode, Value) {
-    let status = response.status();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&bytes).unwrap())
-}
 
 const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
 
