@@ -1,20 +1,38 @@
-//! Who is asking.
+//! Who is asking, and what they may do.
 //!
-//! A client is known by its certificate: common name = user, organisations = groups. An in-process
-//! caller is whoever the embedder says. Everyone who is known may do everything.
+//! * [`pki`]: certificates; a client is known by its own: common name = user, organisations = groups
+//! * `keys`, [`token`]: tokens of ServiceAccounts
+//! * `authenticate`: from a request to a [`User`]
+//! * [`review`]: questions about users that clients ask by creating an object
+//!
+//! An in-process caller is whoever the embedder says.
 
+pub(crate) mod authenticate;
+mod keys;
 pub mod pki;
+pub mod review;
+pub mod token;
+
+use std::collections::BTreeMap;
 
 use rustls_pki_types::CertificateDer;
+use serde_json::{Map, Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+/// The group of everybody who is known.
+const AUTHENTICATED: &str = "system:authenticated";
+
 /// An authenticated user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     /// Name.
     pub name: String,
+    /// Tells users of the same name apart, over time too; empty where there is none.
+    pub uid: String,
     /// Groups; `system:masters` is the administrators'.
     pub groups: Vec<String>,
+    /// What else is known, such as the Pod that a token is bound to.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
@@ -23,12 +41,18 @@ impl User {
         Self {
             name: name.into(),
             groups: groups.iter().map(ToString::to_string).collect(),
+            ..Self::default()
         }
     }
 
     /// The server itself.
     pub fn system() -> Self {
         Self::new("system:apiserver", &["system:masters"])
+    }
+
+    /// Somebody who does not say who they are.
+    pub fn anonymous() -> Self {
+        Self::new("system:anonymous", &["system:unauthenticated"])
     }
 
     /// The subject of a client certificate whose signature has been verified.
@@ -40,7 +64,27 @@ impl User {
             .iter_organization()
             .filter_map(|group| group.as_str().ok());
         let mut groups: Vec<String> = organisations.map(Into::into).collect();
-        groups.push("system:authenticated".into());
-        Some(Self { name, groups })
+        groups.push(AUTHENTICATED.into());
+        Some(Self {
+            name,
+            groups,
+            ..Self::default()
+        })
+    }
+
+    /// The user as `UserInfo` of `authentication.k8s.io/v1`.
+    pub fn to_value(&self) -> Value {
+        let mut info = Map::new();
+        info.insert("username".into(), self.name.as_str().into());
+        if !self.uid.is_empty() {
+            info.insert("uid".into(), self.uid.as_str().into());
+        }
+        if !self.groups.is_empty() {
+            info.insert("groups".into(), json!(self.groups));
+        }
+        if !self.extra.is_empty() {
+            info.insert("extra".into(), json!(self.extra));
+        }
+        info.into()
     }
 }

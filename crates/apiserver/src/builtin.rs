@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use schemars::generate::SchemaSettings;
 
+use crate::access::review::Review;
 use crate::kind::{Hooks, Kind};
 use crate::schema::{Definitions, Schema, meta};
 
@@ -26,7 +27,7 @@ mod rows;
 mod storage_class;
 mod volume;
 
-use rows::ROWS;
+use rows::{ROWS, TOKEN_REQUEST};
 
 /// The hooks of a kind that needs none.
 const NO_HOOKS: Hooks = Hooks {
@@ -35,11 +36,32 @@ const NO_HOOKS: Hooks = Hooks {
     fields: None,
     no_generation: false,
     stored_as: None,
+    review: None,
 };
+
+/// The hooks of a kind whose objects are answered and not stored.
+const fn question(review: Review) -> Hooks {
+    Hooks {
+        review: Some(review),
+        no_generation: true,
+        ..NO_HOOKS
+    }
+}
+
+/// The schemas of `ROWS` and, last, of `TOKEN_REQUEST`, and the definitions that they share.
+static SCHEMAS: LazyLock<(Vec<Schema>, Arc<Definitions>)> = LazyLock::new(schemas);
+
+/// The kind of what is sent to `serviceaccounts/token`.
+pub(crate) fn token_request() -> &'static Kind {
+    static KIND: LazyLock<Kind> = LazyLock::new(|| {
+        let (roots, definitions) = &*SCHEMAS;
+        TOKEN_REQUEST.kind(&roots[ROWS.len()], definitions)
+    });
+    &KIND
+}
 
 /// The built-in kinds. Their schemas share one set of definitions, made at the first call.
 pub fn kinds() -> Vec<Kind> {
-    static SCHEMAS: LazyLock<(Vec<Schema>, Arc<Definitions>)> = LazyLock::new(schemas);
     let (roots, definitions) = &*SCHEMAS;
     ROWS.iter()
         .zip(roots)
@@ -51,6 +73,7 @@ fn schemas() -> (Vec<Schema>, Arc<Definitions>) {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let references: Vec<_> = ROWS
         .iter()
+        .chain([&TOKEN_REQUEST])
         .map(|row| crate::schema::read((row.document)(&mut generator).to_value()))
         .collect();
     let mut definitions = meta::definitions(&mut generator);
@@ -85,7 +108,7 @@ mod tests {
             assert!(kind.schema.description.is_some(), "{}", kind.kind);
             assert_eq!(
                 kind.schema.properties.contains_key("status"),
-                kind.status_subresource
+                kind.status_subresource || kind.hooks.review.is_some()
             );
         }
     }

@@ -126,6 +126,7 @@ impl Extensions {
         let own = [
             ("namespaces", "finalize", "Namespace", "update"),
             ("pods", "binding", "Binding", "create"),
+            ("serviceaccounts", "token", "TokenRequest", "create"),
         ];
         let own = own.map(
             |(resource, subresource, kind, verb)| discovery::Subresource {

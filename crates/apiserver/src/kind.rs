@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::access::review::Review;
 use crate::schema::{Definitions, Schema};
 use crate::status::Cause;
 
@@ -85,6 +86,8 @@ pub struct Hooks {
     pub no_generation: bool,
     /// Another kind's storage that this one is a view of, such as `events.k8s.io` Events.
     pub stored_as: Option<StoredAs>,
+    /// Answers an object instead of storing it, for kinds that are questions, such as TokenReview.
+    pub review: Option<Review>,
 }
 
 /// Finds the faults of a new object, or of a change when the old one is given.
@@ -131,6 +134,23 @@ impl Kind {
     /// Whether this is the resource `plural` of `group`, in any version.
     pub fn is(&self, group: &str, plural: &str) -> bool {
         self.group == group && self.plural == plural
+    }
+
+    /// What can be done with objects of the kind.
+    pub fn verbs(&self) -> &'static [&'static str] {
+        if self.hooks.review.is_some() {
+            return &["create"];
+        }
+        &[
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ]
     }
 
     /// Whether the kind is compiled in, and so takes strategic merge patches.

@@ -51,7 +51,7 @@ pub(crate) struct Call {
     /// Empty when a new object brings its own.
     pub(crate) name: String,
     pub(crate) part: Part,
-    pub(crate) user: User,
+    pub(crate) user: Arc<User>,
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
     /// What the client should be told beside the answer.
@@ -66,7 +66,7 @@ impl Call {
             namespace: namespace.into(),
             name: name.into(),
             part: Part::Main,
-            user: User::system(),
+            user: Arc::new(User::system()),
             dry_run: false,
             validation: FieldValidation::Ignore,
             warnings: Vec::new(),

@@ -104,7 +104,7 @@ mod tests {
         let kinds = kinds();
         let index = index(&kinds);
         let places = index["paths"].as_object().unwrap();
-        assert_eq!(places.len(), 6, "{places:?}");
+        assert!(places.contains_key("apis/example.org/v1"), "{places:?}");
         for place in places.keys() {
             let mut parts = place.split('/').skip(1).collect::<Vec<_>>();
             if parts.len() == 1 {

@@ -2,7 +2,7 @@
 //!
 //! * `path`, `query`, `negotiate`, `body`: what the request says
 //! * `filter`, `read`, `watch`: what it gets to see
-//! * `write`: what it changes
+//! * `write`: what it changes; `token`, `review`: what it is given without a change
 //! * `documents`: what describes the API itself
 //! * `respond`: the answer; `closing`: its end when the server stops
 
@@ -16,6 +16,8 @@ mod protobuf;
 pub(crate) mod query;
 mod read;
 mod respond;
+mod review;
+mod token;
 pub(crate) mod watch;
 mod write;
 
@@ -24,7 +26,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
-use crate::access::User;
+use crate::access::token::{self as tokens, Tokens};
+use crate::access::{User, authenticate};
 use crate::extend::{Body, SubresourceRequest};
 use crate::kind::Kind;
 use crate::objects::Objects;
@@ -41,12 +44,13 @@ use respond::View;
 pub(crate) struct Handler {
     pub(crate) objects: Objects,
     documents: Documents,
+    tokens: Tokens,
 }
 
 /// One request to a resource, understood.
 #[derive(Debug)]
 struct ResourceRequest {
-    user: User,
+    user: Arc<User>,
     kind: Arc<Kind>,
     path: ResourcePath,
     query: Query,
@@ -54,12 +58,17 @@ struct ResourceRequest {
 }
 
 impl Handler {
-    pub(crate) fn new(objects: Objects) -> Self {
+    pub(crate) fn new(objects: Objects, tokens: Tokens) -> Self {
         let documents = Documents::new(objects.extensions.told());
-        Self { objects, documents }
+        Self {
+            objects,
+            documents,
+            tokens,
+        }
     }
 
-    /// Answers one request. Who asks stands in its extensions as a [`User`].
+    /// Answers one request. Who asks stands in its extensions as an [`Arc`] of a [`User`], unless
+    /// they show a token.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         match self.answer(request).await {
             Ok(response) => response,
@@ -69,12 +78,12 @@ impl Handler {
 
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
-        let user = parts.extensions.get::<User>().cloned();
+        let user = authenticate::user(&parts, &self.tokens, &self.objects.store)?;
         let path = Path::parse(parts.uri.path());
         let is_public = matches!(path, Some(Path::Health | Path::Version));
         let user = match user {
             Some(user) => user,
-            None if is_public => User::new("system:anonymous", &["system:unauthenticated"]),
+            None if is_public => Arc::new(User::anonymous()),
             None => return Err(Status::unauthorized()),
         };
         let path = match path.ok_or_else(Status::no_such_path)? {
@@ -82,6 +91,13 @@ impl Handler {
             document => {
                 if parts.method != Method::GET {
                     return Err(Status::method_not_allowed("the path can only be read"));
+                }
+                match document {
+                    Path::OpenId => {
+                        return Ok(respond::value(StatusCode::OK, &tokens::discovery()));
+                    }
+                    Path::KeySet => return Ok(respond::key_set(&self.tokens.key_set())),
+                    _ => {}
                 }
                 let catalog = self.objects.registry.catalog();
                 return self.documents.get(&catalog, &document, &parts.headers);
@@ -115,6 +131,9 @@ impl Handler {
         let path = &request.path;
         let one = !path.name.is_empty();
         let kind = &request.kind;
+        if let Some(review) = kind.hooks.review {
+            return self.review(review, request, body).await;
+        }
         if one && kind.namespaced && path.namespace.is_empty() {
             return Err(Status::no_such_path());
         }
@@ -129,6 +148,9 @@ impl Handler {
                 change
                     .await
                     .unwrap_or_else(|panic| Err(Status::internal(panic)))
+            }
+            ("POST", "token") if kind.is("", "serviceaccounts") => {
+                self.issue_token(request, body).await
             }
             (_, "") => Err(not_allowed()),
             (_, _) => self.extended(request, body).await,
@@ -190,7 +212,7 @@ impl Handler {
         let handler = handler.ok_or_else(Status::no_such_path)?;
         let object = self.objects.get(&kind, &path.namespace, &path.name)?;
         let request = SubresourceRequest {
-            user,
+            user: User::clone(&user),
             method: parts.method,
             namespace: path.namespace,
             name: path.name,

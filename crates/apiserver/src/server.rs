@@ -13,6 +13,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 
 use crate::access::User;
+use crate::access::pki::PkiError;
+use crate::access::token::Tokens;
 use crate::builtin;
 use crate::extend::{Body, BoxError, Extensions};
 use crate::objects::Objects;
@@ -29,6 +31,9 @@ pub enum StartError {
     /// Its store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::OpenError),
+    /// The keys that sign tokens cannot be used.
+    #[error(transparent)]
+    Keys(#[from] PkiError),
     /// What every server has cannot be made.
     #[error("cannot make the first objects")]
     First(#[source] Status),
@@ -41,9 +46,11 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Opens the data folder and makes everything ready to answer.
+    /// Opens the data folder and makes everything ready to answer. The keys that sign tokens are in
+    /// its folder `pki`.
     pub async fn open(dir: &Path, extensions: Extensions) -> Result<Self, StartError> {
         let store = Store::open(dir)?;
+        let tokens = Tokens::open(&dir.join("pki"))?;
         let registry = Registry::new(builtin::kinds());
         let objects = Objects {
             store,
@@ -56,7 +63,7 @@ impl ApiServer {
             .await
             .map_err(StartError::First)?;
         Ok(Self {
-            handler: Arc::new(Handler::new(objects)),
+            handler: Arc::new(Handler::new(objects, tokens)),
         })
     }
 
@@ -101,7 +108,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        request.extensions_mut().insert(User::clone(&self.user));
+        request.extensions_mut().insert(Arc::clone(&self.user));
         let handler = Arc::clone(&self.handler);
         Box::pin(async move { Ok(handler.handle(request).await) })
     }

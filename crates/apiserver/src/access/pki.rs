@@ -56,6 +56,9 @@ pub enum PkiError {
     /// The TLS library refuses the certificates.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
+    /// A token cannot be signed.
+    #[error("cannot sign a token")]
+    Sign(#[source] jsonwebtoken::errors::Error),
 }
 
 /// A certificate and its key, as PEM text.
@@ -78,14 +81,7 @@ impl Pki {
     /// Reads the certificates in a folder, and makes those that are missing, nearly expired, or do
     /// not cover a host that the server listens on.
     pub fn open(dir: &Path, hosts: &[String]) -> Result<Self, PkiError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|source| PkiError::Io {
-                path: dir.into(),
-                source,
-            })?;
+        make_folder(dir)?;
         let ca = match load(dir, "ca")? {
             Some(pair) if is_current(&pair, &[]) => pair,
             _ => store(dir, "ca", make_ca()?)?,
@@ -298,7 +294,20 @@ fn store(dir: &Path, name: &str, pair: Pair) -> Result<Pair, PkiError> {
     Ok(pair)
 }
 
-fn write_secret(path: &Path, text: &str) -> Result<(), PkiError> {
+/// Makes a folder that only its owner can look into.
+pub(super) fn make_folder(dir: &Path) -> Result<(), PkiError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| PkiError::Io {
+            path: dir.into(),
+            source,
+        })
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), PkiError> {
     let partial = path.with_added_extension("partial");
     let written = fs::File::options()
         .write(true)

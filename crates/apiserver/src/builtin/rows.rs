@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
@@ -12,12 +13,13 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::events::v1::Event as EventsEvent;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, Resource};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, Resource, SubResourceScope};
 use schemars::{JsonSchema, Schema as Document, SchemaGenerator};
 
 use super::column::{self, Col};
-use super::{NO_HOOKS, claim, config, crd, csi, event, lease, namespace, node, pod};
+use super::{NO_HOOKS, claim, config, crd, csi, event, lease, namespace, node, pod, question};
 use super::{storage_class, volume};
+use crate::access::review;
 use crate::kind::{Hooks, Kind};
 use crate::schema::{Definitions, Schema};
 
@@ -84,6 +86,8 @@ pub(super) const ROWS: &[Row] = &[
     Row::of::<CSIStorageCapacity>()
         .columns(csi::CAPACITY_COLUMNS)
         .hooks(csi::CAPACITY_HOOKS),
+    Row::of::<SelfSubjectReview>().hooks(question(review::self_subject)),
+    Row::of::<TokenReview>().hooks(question(review::token)),
     Row::of::<CustomResourceDefinition>()
         .short(&["crd", "crds"])
         .categories(&["api-extensions"])
@@ -91,6 +95,9 @@ pub(super) const ROWS: &[Row] = &[
         .columns(crd::COLUMNS)
         .hooks(crd::HOOKS),
 ];
+
+/// What is sent to `serviceaccounts/token`; it is no resource of its own.
+pub(super) const TOKEN_REQUEST: Row = Row::of::<TokenRequest>();
 
 /// A built-in kind.
 pub(super) struct Row {
@@ -118,6 +125,10 @@ impl Scope for NamespaceResourceScope {
 
 impl Scope for ClusterResourceScope {
     const NAMESPACED: bool = false;
+}
+
+impl Scope for SubResourceScope {
+    const NAMESPACED: bool = true;
 }
 
 impl Row {

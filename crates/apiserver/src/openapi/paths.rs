@@ -133,6 +133,13 @@ const ON_OBJECT: [Operation; 4] = [
 pub(super) fn of(kinds: &[&Kind]) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in kinds {
+        if kind.hooks.review.is_some() {
+            paths.insert(
+                collection(kind),
+                item(kind, &ON_COLLECTION[1..2], &variables(kind)[1..]),
+            );
+            continue;
+        }
         if kind.namespaced {
             // Across namespaces there is only reading.
             let all = format!("/{}/{}", place(&kind.group, &kind.version), kind.plural);

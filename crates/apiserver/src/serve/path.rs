@@ -24,6 +24,10 @@ pub(crate) enum Path {
     OpenApi3,
     /// `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`.
     OpenApi3Of { group: String, version: String },
+    /// `/.well-known/openid-configuration`: who issues tokens.
+    OpenId,
+    /// `/openid/v1/jwks`: the public keys that tokens are verified with.
+    KeySet,
     /// `/version`.
     Version,
     /// `/healthz`, `/livez` or `/readyz`.
@@ -76,6 +80,8 @@ impl Path {
                 group: (*group).into(),
                 version: (*version).into(),
             },
+            [".well-known", "openid-configuration"] => Self::OpenId,
+            ["openid", "v1", "jwks"] => Self::KeySet,
             ["version"] => Self::Version,
             ["healthz" | "livez" | "readyz", ..] => Self::Health,
             _ => return None,

@@ -1,9 +1,12 @@
 //! Bodies in the Kubernetes protobuf encoding, for the few kinds that clients send in nothing else:
-//! `kubectl create configmap`, `secret`, `namespace` and `serviceaccount` since release 1.33.
+//! `kubectl create configmap`, `secret`, `token`, `role` and their like, and `kubectl auth`, since
+//! release 1.33.
 //!
 //! A body is the magic number `k8s\0` and an envelope with the type and the encoded object
 //! (Kubernetes API concepts, "Kubernetes Protobuf encoding"). Answers are always JSON, which these
 //! clients accept.
+
+mod access;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
@@ -99,6 +102,9 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
         (Some("v1"), Some("Namespace")) => NAMESPACE,
         (Some("v1"), Some("ServiceAccount")) => SERVICE_ACCOUNT,
         (_, Some("DeleteOptions")) => DELETE_OPTIONS,
+        (Some(api_version), Some(kind)) => {
+            access::fields(api_version, kind).ok_or(ProtobufError::Unsupported)?
+        }
         _ => return Err(ProtobufError::Unsupported),
     };
     let mut object = message(raw, fields)?;

@@ -119,6 +119,14 @@ pub(crate) fn value(code: StatusCode, value: &Value) -> Response<Body> {
     json_text(code, value.to_string())
 }
 
+/// Public keys as an answer (RFC 7517, section 8.5).
+pub(crate) fn key_set(keys: &Value) -> Response<Body> {
+    let mut response = value(StatusCode::OK, keys);
+    let media_type = HeaderValue::from_static("application/jwk-set+json");
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}
+
 /// An error as an answer.
 pub(crate) fn error(status: &Status) -> Response<Body> {
     let mut response = value(status.code, &status.to_value());

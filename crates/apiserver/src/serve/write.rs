@@ -1,5 +1,7 @@
 //! Requests that change something.
 
+use std::sync::Arc;
+
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -201,7 +203,7 @@ fn call(request: &ResourceRequest, part: Part) -> Result<Call, Status> {
         namespace: request.path.namespace.clone(),
         name: request.path.name.clone(),
         part,
-        user: request.user.clone(),
+        user: Arc::clone(&request.user),
         dry_run: body::dry_run(&request.query)?,
         validation: body::field_validation(&request.query)?,
         warnings: Vec::new(),

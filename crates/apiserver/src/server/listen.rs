@@ -160,13 +160,14 @@ impl Connection {
         let certificates = stream.get_ref().1.peer_certificates();
         let user = certificates
             .and_then(<[_]>::first)
-            .and_then(User::from_certificate);
+            .and_then(User::from_certificate)
+            .map(Arc::new);
         let (handler, closing) = (self.handler, self.closing);
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
             request.extensions_mut().insert(closing.clone());
             if let Some(user) = &user {
-                request.extensions_mut().insert(user.clone());
+                request.extensions_mut().insert(Arc::clone(user));
             }
             let handler = Arc::clone(&handler);
             async move { Ok::<_, Infallible>(handler.handle(request).await) }

@@ -1,6 +1,7 @@
 //! The server as its clients see it: real kubectl over TLS, kube-rs in process, and kill -9.
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod access_tokens;
 mod api;
 mod bodies;
 mod client;

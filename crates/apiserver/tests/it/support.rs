@@ -65,6 +65,21 @@ impl Cluster {
         self.serving.await.unwrap();
     }
 
+    /// The same port for somebody who shows these credentials (fields of a kubeconfig's user) and
+    /// not the administrator's certificate.
+    pub(crate) fn someone(&self, credentials: &str) -> Someone<'_> {
+        let own = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let (before, rest) = own.split_once("    client-certificate-data").unwrap();
+        let (_, after) = rest.split_once("contexts:").unwrap();
+        let home = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let text = format!("{before}    {credentials}\ncontexts:{after}");
+        std::fs::write(home.path().join("kubeconfig"), text).unwrap();
+        Someone {
+            _cluster: self,
+            home,
+        }
+    }
+
     /// kubectl, ready for arguments.
     pub(crate) fn command(&self) -> Command {
         kubectl(&self.kubeconfig, self.dir.path())
@@ -92,6 +107,39 @@ impl Cluster {
     /// Runs kubectl with a manifest on its standard input.
     pub(crate) async fn feed(&self, arguments: &[&str], manifest: &str) -> Answer {
         finish(self.command().args(arguments), manifest).await
+    }
+}
+
+/// Somebody else than the administrator at a [`Cluster`].
+pub(crate) struct Someone<'a> {
+    _cluster: &'a Cluster,
+    home: TempDir,
+}
+
+impl Someone<'_> {
+    /// Runs kubectl to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Answer {
+        self.feed(arguments, "").await
+    }
+
+    /// Runs kubectl, which must succeed, and returns what it prints.
+    pub(crate) async fn ok(&self, arguments: &[&str]) -> String {
+        let answer = self.run(arguments).await;
+        assert!(answer.success, "kubectl {arguments:?}: {}", answer.stderr);
+        answer.stdout
+    }
+
+    /// Runs kubectl, which must fail, and returns what it complains about.
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
+        let answer = self.run(arguments).await;
+        assert!(!answer.success, "kubectl {arguments:?}: {}", answer.stdout);
+        answer.stderr
+    }
+
+    /// Runs kubectl with a manifest on its standard input.
+    pub(crate) async fn feed(&self, arguments: &[&str], manifest: &str) -> Answer {
+        let mut kubectl = kubectl(&self.home.path().join("kubeconfig"), self.home.path());
+        finish(kubectl.args(arguments), manifest).await
     }
 }
 

@@ -385,7 +385,9 @@ async fn strangers_get_health_and_version_only() {
     let nobody = [
         "--kubeconfig=/dev/null",
         "--insecure-skip-tls-verify",
-        "--token=none",
+        // Nothing that is looked at here, and kubectl does not ask for more.
+        "--username=none",
+        "--password=none",
         "--server",
         &url,
     ];
