@@ -153,23 +153,21 @@ impl Binder {
             VolumeStep::Unbind => {
                 self.patch_volume(&volume, bind::unbind(&volume)).await?;
             }
-            VolumeStep::Fail { message } => {
+            VolumeStep::Fail { reason, message } => {
                 self.set_volume_phase(&volume, phase::FAILED, Some(&message))
                     .await?;
                 self.recorder
-                    .announce(&*volume, Severity::Warning, "VolumeFailedDelete", message);
+                    .announce(&*volume, Severity::Warning, reason, message);
             }
-            VolumeStep::Mismatch { message } => {
+            VolumeStep::Mismatch {
+                for_volume,
+                for_claim,
+            } => {
+                let (recorder, reason) = (&self.recorder, "VolumeMismatch");
                 if let Some(claim) = claim {
-                    self.recorder.announce(
-                        &*claim,
-                        Severity::Warning,
-                        "VolumeMismatch",
-                        message.clone(),
-                    );
+                    recorder.announce(&*claim, Severity::Warning, reason, for_claim);
                 }
-                self.recorder
-                    .announce(&*volume, Severity::Warning, "VolumeMismatch", message);
+                recorder.announce(&*volume, Severity::Warning, reason, for_volume);
             }
         }
         Ok(Next::OnChange)

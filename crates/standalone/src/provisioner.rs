@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::binder::bind::guarded;
+use crate::binder::matching;
 use crate::csi_client::DRIVER_NAME;
 use crate::events::{Recorder, Severity};
 use crate::objects::{claims, well_known};
@@ -217,7 +218,8 @@ impl Provisioner {
         let wanted = claims::requested_bytes(claim);
         let mut best: Option<(u64, &str)> = None;
         let mut refusal = DriverError::no_room(wanted);
-        for node in self.drivers.nodes() {
+        let allowed = |node: &&str| matching::is_allowed(class, &plan::bare_node(node));
+        for node in self.drivers.nodes().filter(allowed) {
             match self.drivers.capacity(node, class).await {
                 Ok(room) if room.available < wanted => {}
                 Ok(room) => best = best.max(Some((room.available, node))),

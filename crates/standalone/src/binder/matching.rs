@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::objects::selectors::{Labels, label_selector_matches, node_selector_matches};
 use crate::objects::{claims, well_known};
@@ -16,6 +17,7 @@ pub(super) fn best<'a>(
 ) -> Option<&'a Arc<PersistentVolume>> {
     let reserved = volumes.iter().find(|volume| {
         claims::is_for_claim(volume, claim)
+            && !claims::is_deleting(&***volume)
             && claims::volume_mode(volume) == claims::claim_mode(claim)
             && claims::capacity_bytes(volume) >= claims::requested_bytes(claim)
     });
@@ -49,6 +51,27 @@ pub(crate) fn is_reachable(volume: &PersistentVolume, node: &Node) -> bool {
     let none = Labels::new();
     let labels = node.metadata.labels.as_ref().unwrap_or(&none);
     node_selector_matches(required, claims::name(node), labels)
+}
+
+/// Whether a class may make volumes for a node.
+pub(crate) fn is_allowed(class: &StorageClass, node: &Node) -> bool {
+    let none = Labels::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&none);
+    let Some(terms) = class
+        .allowed_topologies
+        .as_ref()
+        .filter(|terms| !terms.is_empty())
+    else {
+        return true;
+    };
+    terms.iter().any(|term| {
+        let mut expressions = term.match_label_expressions.iter().flatten();
+        expressions.all(|wanted| {
+            labels
+                .get(&wanted.key)
+                .is_some_and(|value| wanted.values.contains(value))
+        })
+    })
 }
 
 fn smallest<'a>(
@@ -91,3 +114,6 @@ pub(super) fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim)
     (!wanted.iter().all(|mode| offered.contains(mode)))
         .then(|| "incompatible accessMode".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,13 +49,15 @@ pub(super) enum VolumeStep {
     Phase(&'static str),
     /// Its claim took another volume.
     Unbind,
-    /// It is released, to be deleted, and nothing here can.
+    /// It is released, to be deleted or emptied, and nothing here can.
     Fail {
+        reason: &'static str,
         message: String,
     },
-    /// It is reserved for a claim that it does not fit.
+    /// It is reserved for a claim of another mode.
     Mismatch {
-        message: String,
+        for_volume: String,
+        for_claim: String,
     },
 }
 
@@ -152,16 +154,7 @@ fn named_volume_step(
 }
 
 fn unbound_claim_step(claim: &PersistentVolumeClaim, around: &Surroundings<'_>) -> ClaimStep {
-    let named = claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.storage_class_name.as_deref());
-    if named.is_none()
-        && let Some(default) = default_class(around.classes)
-    {
-        return ClaimStep::SetClass(default);
-    }
-    let class_name = named.unwrap_or_default();
+    let class_name = claims::claim_class(claim);
     let class = around
         .classes
         .iter()
@@ -173,6 +166,12 @@ fn unbound_claim_step(claim: &PersistentVolumeClaim, around: &Surroundings<'_>) 
     }
     if claims::is_deleting(claim) {
         return ClaimStep::Nothing;
+    }
+    // Claims from before there was a default class.
+    if claims::names_no_class(claim)
+        && let Some(default) = default_class(around.classes)
+    {
+        return ClaimStep::SetClass(default);
     }
     match class {
         _ if delayed => wait_for_pod(claim, around.pods),
@@ -279,11 +278,15 @@ fn claimed_step(
             }
         }
         None => VolumeStep::Mismatch {
-            message: format!(
-                "Cannot bind PersistentVolume {:?} to requested PersistentVolumeClaim {:?} due to \
+            for_volume: format!(
+                "Cannot bind PersistentVolume to requested PersistentVolumeClaim {:?} due to \
+                 incompatible volumeMode.",
+                claims::name(claim),
+            ),
+            for_claim: format!(
+                "Cannot bind PersistentVolume {:?} to requested PersistentVolumeClaim due to \
                  incompatible volumeMode.",
                 claims::name(volume),
-                claims::name(claim),
             ),
         },
         Some(name) if name == claims::name(volume) => {
@@ -312,19 +315,21 @@ fn released_step(volume: &PersistentVolume) -> VolumeStep {
     ) {
         return VolumeStep::Phase(phase::RELEASED);
     }
-    let has_driver = claims::has_annotation(volume, well_known::PROVISIONED_BY)
-        || volume.spec.as_ref().is_some_and(|spec| spec.csi.is_some());
-    let name = claims::name(volume);
+    // Only who made a volume removes it, and says so from the start.
+    let has_driver = claims::has_annotation(volume, well_known::PROVISIONED_BY);
     match claims::reclaim_policy(volume) {
         _ if claims::volume_phase(volume) == phase::FAILED => VolumeStep::Nothing,
         "Delete" if !has_driver => VolumeStep::Fail {
+            reason: "VolumeFailedDelete",
             message: format!(
-                "error getting deleter volume plugin for volume {name:?}: no deletable volume \
-                 plugin matched"
+                "error getting deleter volume plugin for volume {:?}: no deletable volume plugin \
+                 matched",
+                claims::name(volume),
             ),
         },
         "Recycle" => VolumeStep::Fail {
-            message: format!("volume {name:?} cannot be recycled: no recyclable plugin matched"),
+            reason: "VolumeFailedRecycle",
+            message: "No recycler plugin found for the volume!".to_owned(),
         },
         _ => VolumeStep::Nothing,
     }

@@ -72,20 +72,26 @@ pub(crate) fn volume_phase(volume: &PersistentVolume) -> &str {
         .unwrap_or_default()
 }
 
-/// The class of a claim; empty when it wants none.
+/// The class of a claim; empty when it wants none. The annotation is the older way to give it.
 pub(crate) fn claim_class(claim: &PersistentVolumeClaim) -> &str {
-    claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.storage_class_name.as_deref())
+    let spec = claim.spec.as_ref();
+    annotation(claim, well_known::BETA_STORAGE_CLASS)
+        .or_else(|| spec.and_then(|spec| spec.storage_class_name.as_deref()))
         .unwrap_or_default()
 }
 
+/// Whether a claim leaves its class open, as against wanting none.
+pub(crate) fn names_no_class(claim: &PersistentVolumeClaim) -> bool {
+    let spec = claim.spec.as_ref();
+    !has_annotation(claim, well_known::BETA_STORAGE_CLASS)
+        && spec.is_none_or(|spec| spec.storage_class_name.is_none())
+}
+
+/// The class of a volume; empty when it has none.
 pub(crate) fn volume_class(volume: &PersistentVolume) -> &str {
-    volume
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.storage_class_name.as_deref())
+    let spec = volume.spec.as_ref();
+    annotation(volume, well_known::BETA_STORAGE_CLASS)
+        .or_else(|| spec.and_then(|spec| spec.storage_class_name.as_deref()))
         .unwrap_or_default()
 }
 

@@ -12,6 +12,8 @@ pub(crate) const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provi
 pub(crate) const BETA_STORAGE_PROVISIONER: &str = "volume.beta.kubernetes.io/storage-provisioner";
 /// On a claim: the node that the scheduler chose for its first consumer.
 pub(crate) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// On a claim or volume: its class, before there was a field for it.
+pub(crate) const BETA_STORAGE_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 /// On a class: claims without a class get this one.
 pub(crate) const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 

@@ -97,7 +97,7 @@ pub(super) fn volume_step<'a>(
 }
 
 /// A node as its driver's topology describes it; the Node object may be away.
-fn bare_node(name: &str) -> Node {
+pub(super) fn bare_node(name: &str) -> Node {
     Node {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),

@@ -237,14 +237,50 @@ fn a_volume_is_released_with_its_claim_and_reclaimed_by_policy() {
     assert_eq!(volume_step(&bound, None), VolumeStep::Phase("Released"));
     let released = volume("v", for_claim("cu"), "Released");
     assert_eq!(volume_step(&released, None), VolumeStep::Nothing);
-    let mut local = for_claim("cu");
-    local["csi"] = Value::Null;
-    local["persistentVolumeReclaimPolicy"] = json!("Delete");
-    let released = volume("v", local, "Released");
-    assert!(matches!(
-        volume_step(&released, None),
-        VolumeStep::Fail { .. }
-    ));
+    let reclaimed = |policy: &str| {
+        let mut spec = for_claim("cu");
+        spec["persistentVolumeReclaimPolicy"] = json!(policy);
+        volume("v", spec, "Released")
+    };
+    let failed = |policy| match volume_step(&reclaimed(policy), None) {
+        VolumeStep::Fail { reason, message } => (reason, message),
+        other => panic!("{other:?}"),
+    };
+    let text = "error getting deleter volume plugin for volume \"v\": no deletable volume plugin \
+                matched";
+    assert_eq!(failed("Delete"), ("VolumeFailedDelete", text.to_owned()));
+    let text = "No recycler plugin found for the volume!";
+    assert_eq!(failed("Recycle"), ("VolumeFailedRecycle", text.to_owned()));
+    let mut made = PersistentVolume::clone(&reclaimed("Delete"));
+    made.metadata.annotations = object(json!({well_known::PROVISIONED_BY: "d"}));
+    assert_eq!(volume_step(&made, None), VolumeStep::Nothing);
+}
+
+#[test]
+fn a_claim_without_a_class_takes_a_volume_without_one_before_the_default() {
+    let default = shared(json!({"provisioner": "d", "metadata": {"name": "new",
+        "annotations": {well_known::DEFAULT_CLASS: "true"}}}));
+    let unset = claim(json!({}), json!({}), "Pending");
+    let plain = volume("plain", json!({}), "Available");
+    assert_eq!(
+        step(&unset, std::slice::from_ref(&plain), &[default]),
+        ClaimStep::Bind(plain)
+    );
+}
+
+#[test]
+fn a_class_in_an_annotation_counts() {
+    let old = claim(
+        json!({}),
+        json!({well_known::BETA_STORAGE_CLASS: "local"}),
+        "Pending",
+    );
+    let local = volume("v", json!({"storageClassName": "local"}), "Available");
+    let plain = volume("plain", json!({}), "Available");
+    assert_eq!(
+        step(&old, &[plain, local.clone()], &[]),
+        ClaimStep::Bind(local)
+    );
 }
 
 #[test]
