@@ -109,11 +109,11 @@ impl ControlPlane {
         let present = config.nodes.into_iter().map(|node| node.name);
         let absent = AbsentNodes::new(client.clone(), caches.clone(), present);
         tasks.keep("absent nodes", move || absent.clone().run());
-        let protection = Protection::new(client.clone(), caches);
+        let protection = Protection::new(client.clone(), caches.clone());
         tasks.keep("protection", move || protection.clone().run());
         let collector = GarbageCollector::new(client.clone(), resources.clone());
         tasks.keep("garbage collector", move || collector.clone().run());
-        let namespaces = Namespaces::new(client, resources, config.root_ca);
+        let namespaces = Namespaces::new(client, &caches, resources, config.root_ca);
         tasks.keep("namespaces", move || namespaces.clone().run());
 
         tasks.run(shutdown).await;

@@ -19,7 +19,7 @@ use crate::objects::claims;
 use crate::resources::Resources;
 use crate::runtime::error::GoneIsDone as _;
 use crate::runtime::queue::Limits;
-use crate::runtime::{ApiError, Cache, Doing as _, Next, ObjectKey, drive};
+use crate::runtime::{ApiError, Cache, Caches, Doing as _, Next, ObjectKey, drive};
 
 const SERVICE_ACCOUNT: &str = "default";
 const ROOT_CA: &str = "kube-root-ca.crt";
@@ -43,12 +43,17 @@ pub(crate) struct Namespaces {
 
 impl Namespaces {
     /// `root_ca` is the PEM text of the authority that signed the API server's certificate.
-    pub(crate) fn new(client: Client, resources: Resources, root_ca: Option<String>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        caches: &Caches,
+        resources: Resources,
+        root_ca: Option<String>,
+    ) -> Self {
         Self {
             client,
             resources,
             root_ca,
-            known: Cache::default(),
+            known: caches.namespaces.clone(),
             accounts: Cache::default(),
             certificates: Cache::default(),
         }
@@ -60,7 +65,6 @@ impl Namespaces {
             |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
         let follow = async {
             tokio::join!(
-                self.known.clone().follow(Api::all(self.client.clone())),
                 self.accounts
                     .clone()
                     .follow_with(Api::all(self.client.clone()), named(SERVICE_ACCOUNT)),
@@ -70,6 +74,7 @@ impl Namespaces {
             );
         };
         let work = async {
+            self.known.ready().await;
             self.accounts.ready().await;
             self.certificates.ready().await;
             tokio::join!(

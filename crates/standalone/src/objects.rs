@@ -3,4 +3,5 @@
 pub(crate) mod claims;
 pub(crate) mod quantity;
 pub(crate) mod selectors;
+pub(crate) mod taints;
 pub(crate) mod well_known;

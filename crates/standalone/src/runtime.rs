@@ -13,4 +13,4 @@ pub(crate) mod supervisor;
 pub(crate) use cache::{Cache, Change, ObjectKey};
 pub(crate) use caches::Caches;
 pub(crate) use error::{ApiError, Doing};
-pub(crate) use queue::{Next, drive};
+pub(crate) use queue::{Next, drive, drive_ranked};

@@ -1,13 +1,15 @@
-//! The scheduler: gives each Pod a node.
+//! The scheduler: gives each Pod a node, Pods of higher priority first.
 //!
 //! A Pod whose claims wait for their first consumer takes two steps. First its node is written on the
 //! claims (`volume.kubernetes.io/selected-node`), which lets a driver or a populator start; then,
 //! when all claims are bound, the Pod is assigned. Nothing is kept in between: each step follows
-//! from the objects alone.
+//! from the objects alone. Only between an assignment and the watch's word of it, a Pod is assumed to
+//! be where it was put, so that the next one does not get the same room.
 
 mod plan;
 mod triggers;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,8 @@ use crate::events::{Recorder, Severity};
 use crate::objects::{claims, well_known};
 use crate::runtime::error::status_code;
 use crate::runtime::queue::Limits;
-use crate::runtime::{ApiError, Caches, Doing as _, Next, ObjectKey, drive};
-use plan::{Preparation, Verdict, World};
+use crate::runtime::{ApiError, Caches, Doing as _, Next, ObjectKey, drive_ranked};
+use plan::{Placed, Preparation, Verdict, World};
 
 /// The scheduler that Pods get unless they name another.
 pub(crate) const NAME: &str = "default-scheduler";
@@ -49,6 +51,8 @@ pub(crate) struct Scheduler {
     recorder: Recorder,
     /// What was tried for the Pods that wait for their volumes.
     attempts: Arc<Mutex<HashMap<ObjectKey, Attempt>>>,
+    /// The nodes of Pods that were assigned a moment ago, by uid.
+    assumed: Arc<Mutex<HashMap<String, String>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,16 +72,33 @@ impl Scheduler {
             caches,
             recorder,
             attempts: Arc::default(),
+            assumed: Arc::default(),
         }
     }
 
     /// Runs for ever.
     pub(crate) async fn run(self) {
         self.caches.ready().await;
-        drive(triggers::of_pods(&self.caches), Limits::default(), |key| {
-            self.reconcile(key)
-        })
+        drive_ranked(
+            triggers::of_pods(&self.caches),
+            Limits::default(),
+            |key| self.rank(key),
+            |key| self.reconcile(key),
+        )
         .await;
+    }
+
+    /// Higher priority first, then who waited longer.
+    fn rank(&self, key: &ObjectKey) -> (Reverse<i32>, Option<Timestamp>) {
+        let Some(pod) = self.caches.pods.get(key) else {
+            return (Reverse(i32::MAX), None);
+        };
+        let priority = pod.spec.as_ref().and_then(|spec| spec.priority);
+        let created = pod.metadata.creation_timestamp.as_ref();
+        (
+            Reverse(priority.unwrap_or_default()),
+            created.map(|time| time.0),
+        )
     }
 
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, ApiError> {
@@ -90,6 +111,10 @@ impl Scheduler {
             self.attempts.lock().remove(&key);
             return Ok(Next::OnChange);
         };
+        if self.assumed.lock().contains_key(claims::uid(&*pod)) {
+            // Assigned; the cache is about to learn of it.
+            return Ok(Next::OnChange);
+        }
         let before = self.attempts.lock().get(&key).cloned();
         let before = before.filter(|attempt| attempt.uid == claims::uid(&*pod));
         match self.verdict(&pod, before.as_ref()) {
@@ -104,16 +129,38 @@ impl Scheduler {
     }
 
     fn verdict(&self, pod: &Pod, before: Option<&Attempt>) -> Verdict {
-        let pods = self.caches.pods.all();
         let world = World {
             nodes: &self.caches.nodes.all(),
             claims: &self.caches.claims.all(),
             volumes: &self.caches.volumes.all(),
             classes: &self.caches.classes.all(),
-            pods: &pods,
+            drivers: &self.caches.drivers.all(),
+            capacities: &self.caches.capacities.all(),
+            namespaces: &self.caches.namespaces.all(),
+            placed: &self.placed(),
             avoid: before.map(|attempt| attempt.node.as_str()),
         };
         plan::verdict(pod, &world)
+    }
+
+    /// The Pods on nodes, by the cache and by what was assigned since.
+    fn placed(&self) -> Vec<Placed> {
+        let mut assumed = self.assumed.lock();
+        let mut still_assumed = HashMap::new();
+        let mut placed = Vec::new();
+        for pod in self.caches.pods.all() {
+            if claims::is_finished(&pod) {
+                continue;
+            }
+            if let Some(node) = claims::pod_node(&pod).map(str::to_owned) {
+                placed.push(Placed::new(pod, node));
+            } else if let Some(node) = assumed.remove(claims::uid(&*pod)) {
+                still_assumed.insert(claims::uid(&*pod).to_owned(), node.clone());
+                placed.push(Placed::new(pod, node));
+            }
+        }
+        *assumed = still_assumed;
+        placed
     }
 
     async fn assign(&self, pod: &Pod, node: &str) -> Result<(), ApiError> {
@@ -134,14 +181,19 @@ impl Scheduler {
         };
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PostParams::default();
+        let uid = claims::uid(pod);
+        self.assumed.lock().insert(uid.to_owned(), node.to_owned());
         let bound: kube::Result<serde_json::Value> = api
             .create_subresource("binding", &key.name, &params, &binding)
             .await;
-        match bound {
-            // Assigned or deleted meanwhile: the cache is about to learn of it.
-            Err(error) if matches!(status_code(&error), Some(404 | 409)) => return Ok(()),
-            outcome => outcome.doing("assign pod", &key)?,
-        };
+        if let Err(error) = bound {
+            self.assumed.lock().remove(uid);
+            return match status_code(&error) {
+                // Assigned or deleted meanwhile: the cache is about to learn of it.
+                Some(404 | 409) => Ok(()),
+                _ => Err(error).doing("assign pod", &key),
+            };
+        }
         self.recorder.normal(
             pod,
             "Scheduled",

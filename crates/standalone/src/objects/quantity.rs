@@ -1,4 +1,4 @@
-//! Kubernetes quantities as whole bytes, for comparing sizes.
+//! Kubernetes quantities as whole numbers, for comparing them.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -19,6 +19,15 @@ const SUFFIXES: [(&str, u128); 12] = [
 
 /// The value in bytes, rounded up; `None` if it is not a non-negative quantity within 64 bits.
 pub(crate) fn bytes(quantity: &Quantity) -> Option<u64> {
+    scaled(quantity, 1)
+}
+
+/// The value in thousandths, rounded up, as processors are counted.
+pub(crate) fn thousandths(quantity: &Quantity) -> Option<u64> {
+    scaled(quantity, 1_000)
+}
+
+fn scaled(quantity: &Quantity, scale: u128) -> Option<u64> {
     let text = quantity.0.trim();
     let (number, multiplier, divisor) = split(text)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -26,10 +35,11 @@ pub(crate) fn bytes(quantity: &Quantity) -> Option<u64> {
         ("", "") => return None,
         _ => format!("{whole}{fraction}").parse().ok()?,
     };
-    let scale = 10_u128
+    let divisor = 10_u128
         .checked_pow(u32::try_from(fraction.len()).ok()?)?
         .checked_mul(divisor)?;
-    u64::try_from(digits.checked_mul(multiplier)?.div_ceil(scale)).ok()
+    let value = digits.checked_mul(multiplier)?.checked_mul(scale)?;
+    u64::try_from(value.div_ceil(divisor)).ok()
 }
 
 /// The number without its suffix, and what the suffix multiplies and divides by.
@@ -40,8 +50,12 @@ fn split(text: &str) -> Option<(&str, u128, u128)> {
     if found.is_some() {
         return found;
     }
-    if let Some(number) = text.strip_suffix('m') {
-        return Some((number, 1, 1_000));
+    let fractions = [("m", 1_000), ("u", 1_000_000), ("n", 1_000_000_000)];
+    let found = fractions
+        .iter()
+        .find_map(|(suffix, parts)| text.strip_suffix(suffix).map(|number| (number, 1, *parts)));
+    if found.is_some() {
+        return found;
     }
     let Some((number, exponent)) = text.split_once(['e', 'E']) else {
         return Some((text, 1, 1));
@@ -91,6 +105,24 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(bytes(&Quantity(text.into())), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn processors_are_counted_in_thousandths() {
+        let cases = [
+            ("1", 1000),
+            ("250m", 250),
+            ("0.1", 100),
+            ("1500u", 2),
+            ("1n", 1),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                thousandths(&Quantity(text.into())),
+                Some(expected),
+                "{text}"
+            );
         }
     }
 

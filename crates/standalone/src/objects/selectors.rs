@@ -26,10 +26,11 @@ pub(crate) fn node_selector_matches(selector: &NodeSelector, name: &str, labels:
     selector
         .node_selector_terms
         .iter()
-        .any(|term| term_matches(term, name, labels))
+        .any(|term| node_term_matches(term, name, labels))
 }
 
-fn term_matches(term: &NodeSelectorTerm, name: &str, labels: &Labels) -> bool {
+/// Whether a node satisfies one term of a node selector. An empty term matches nothing.
+pub(crate) fn node_term_matches(term: &NodeSelectorTerm, name: &str, labels: &Labels) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     if expressions.is_empty() && fields.is_empty() {

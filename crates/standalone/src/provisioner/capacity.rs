@@ -13,6 +13,7 @@ use serde_json::json;
 use super::driver::{Drivers, Room};
 use crate::csi_client::{DRIVER_NAME, TOPOLOGY_KEY};
 use crate::objects::{claims, quantity};
+use crate::runtime::queue::Limits;
 use crate::runtime::{ApiError, Caches, Doing as _};
 
 /// Where the objects stand.
@@ -22,10 +23,15 @@ const MANAGER_LABEL: &str = "csi.storage.k8s.io/managed-by";
 const MANAGER: &str = "external-provisioner";
 /// Free space changes without any object changing.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// Pause before drivers that did not answer are asked again, as when they are still starting.
-const RETRY: Duration = Duration::from_secs(5);
+/// Pauses before drivers that did not answer are asked again. They are short at first: no Pod is
+/// placed with a new volume before the drivers, which are starting as well, have told their room.
+const RETRY: Limits = Limits {
+    min_delay: Duration::from_millis(50),
+    max_delay: Duration::from_secs(5),
+    ..Limits::DEFAULT
+};
 /// Changes that come together are published together.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Publishes the room on the nodes.
 #[derive(Clone)]
@@ -60,14 +66,18 @@ impl CapacityPublisher {
         let classes = self.caches.classes.changes().map(drop);
         let volumes = self.caches.volumes.changes().map(drop);
         let mut changes = stream::select(classes.boxed(), volumes.boxed()).ready_chunks(1024);
+        let mut failures = 0;
         loop {
-            let interval = match self.publish().await {
-                Ok(Answers::All) => INTERVAL,
-                Ok(Answers::Some) => RETRY,
-                Err(error) => {
-                    tracing::warn!(%error, "storage capacity not published");
-                    RETRY
-                }
+            let answers = self.publish().await;
+            if let Err(error) = &answers {
+                tracing::warn!(%error, "storage capacity not published");
+            }
+            let is_complete = matches!(answers, Ok(Answers::All));
+            failures = if is_complete { 0 } else { failures + 1 };
+            let interval = if is_complete {
+                INTERVAL
+            } else {
+                RETRY.delay(failures)
             };
             // Ends early on a change, after a moment for what changes with it.
             if tokio::time::timeout(interval, changes.next()).await.is_ok() {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
 use kube::{Api, Client};
 
 use super::{Cache, ObjectKey};
@@ -16,6 +16,9 @@ pub(crate) struct Caches {
     pub(crate) classes: Cache<StorageClass>,
     pub(crate) pods: Cache<Pod>,
     pub(crate) nodes: Cache<Node>,
+    pub(crate) namespaces: Cache<Namespace>,
+    pub(crate) drivers: Cache<CSIDriver>,
+    pub(crate) capacities: Cache<CSIStorageCapacity>,
 }
 
 impl Caches {
@@ -26,7 +29,10 @@ impl Caches {
             self.volumes.follow(Api::all(client.clone())),
             self.classes.follow(Api::all(client.clone())),
             self.pods.follow(Api::all(client.clone())),
-            self.nodes.follow(Api::all(client)),
+            self.nodes.follow(Api::all(client.clone())),
+            self.namespaces.follow(Api::all(client.clone())),
+            self.drivers.follow(Api::all(client.clone())),
+            self.capacities.follow(Api::all(client)),
         );
     }
 
@@ -38,6 +44,9 @@ impl Caches {
             self.classes.ready(),
             self.pods.ready(),
             self.nodes.ready(),
+            self.namespaces.ready(),
+            self.drivers.ready(),
+            self.capacities.ready(),
         );
     }
 

@@ -1,8 +1,10 @@
 //! Runs a reconcile for each key that was triggered: at most once at a time per key, never losing a
 //! trigger that comes while it runs, and with exponential back-off after a failure. A trigger shortens
 //! a back-off, though not below [`MIN_PAUSE`]: a reconcile that writes before it fails triggers itself.
+//!
+//! Keys that wait are taken in the order in which they came, or by rank where they have one.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::time::Duration;
@@ -71,6 +73,9 @@ impl Limits {
     }
 }
 
+/// Triggers that are there together are taken together, so that ranks count.
+const BATCH: usize = 1024;
+
 /// Reconciles what `triggers` names until that stream ends.
 pub(crate) async fn drive<K, F, Fut, E>(
     triggers: impl Stream<Item = K>,
@@ -82,8 +87,25 @@ pub(crate) async fn drive<K, F, Fut, E>(
     Fut: Future<Output = Result<Next, E>>,
     E: ReconcileError,
 {
-    let mut queue: Queue<K> = Queue::default();
+    drive_ranked(triggers, limits, |_| (), reconcile).await;
+}
+
+/// The same, with the lowest rank first of the keys that wait.
+pub(crate) async fn drive_ranked<K, R, F, Fut, E>(
+    triggers: impl Stream<Item = K>,
+    limits: Limits,
+    rank: impl Fn(&K) -> R,
+    reconcile: F,
+) where
+    K: Clone + Eq + Hash + Ord + Display,
+    R: Ord,
+    F: Fn(K) -> Fut,
+    Fut: Future<Output = Result<Next, E>>,
+    E: ReconcileError,
+{
+    let mut queue = Queue::new(rank);
     let mut running = FuturesUnordered::new();
+    let triggers = triggers.ready_chunks(BATCH);
     futures::pin_mut!(triggers);
     loop {
         while running.len() < limits.concurrency
@@ -94,8 +116,8 @@ pub(crate) async fn drive<K, F, Fut, E>(
         }
         let due = queue.next_due();
         tokio::select! {
-            trigger = triggers.next() => match trigger {
-                Some(key) => queue.add(key, Instant::now()),
+            keys = triggers.next() => match keys {
+                Some(keys) => keys.into_iter().for_each(|key| queue.add(key, Instant::now())),
                 None => return,
             },
             Some((key, outcome)) = running.next(), if !running.is_empty() => {
@@ -112,9 +134,11 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-#[derive(Debug)]
-struct Queue<K> {
-    ready: VecDeque<K>,
+struct Queue<K, R, F> {
+    rank: F,
+    /// What is to run next, by rank and then by arrival.
+    ready: BTreeMap<(R, u64), K>,
+    arrivals: u64,
     /// What `ready` holds.
     waiting: HashSet<K>,
     running: HashSet<K>,
@@ -132,10 +156,12 @@ struct Failures {
     pause_end: Instant,
 }
 
-impl<K> Default for Queue<K> {
-    fn default() -> Self {
+impl<K, R, F> Queue<K, R, F> {
+    fn new(rank: F) -> Self {
         Self {
-            ready: VecDeque::new(),
+            rank,
+            ready: BTreeMap::new(),
+            arrivals: 0,
             waiting: HashSet::new(),
             running: HashSet::new(),
             again: HashSet::new(),
@@ -145,7 +171,12 @@ impl<K> Default for Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
+impl<K, R, F> Queue<K, R, F>
+where
+    K: Clone + Eq + Hash + Ord + Display,
+    R: Ord,
+    F: Fn(&K) -> R,
+{
     /// Takes a trigger.
     fn add(&mut self, key: K, now: Instant) {
         let pause_end = self.failures.get(&key).map(|failed| failed.pause_end);
@@ -161,12 +192,13 @@ impl<K: Clone + Eq + Hash + Ord + Display> Queue<K> {
         if self.running.contains(&key) {
             self.again.insert(key);
         } else if self.waiting.insert(key.clone()) {
-            self.ready.push_back(key);
+            self.arrivals += 1;
+            self.ready.insert(((self.rank)(&key), self.arrivals), key);
         }
     }
 
     fn start(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
+        let (_, key) = self.ready.pop_first()?;
         self.waiting.remove(&key);
         self.delayed.retain(|(_, delayed)| *delayed != key);
         self.running.insert(key.clone());
@@ -237,13 +269,19 @@ mod tests {
         }
     }
 
-    fn finish(queue: &mut Queue<String>, key: &str, outcome: Result<Next, Refused>) {
+    type Unranked = Queue<String, (), fn(&String)>;
+
+    fn unranked() -> Unranked {
+        Queue::new(|_| ())
+    }
+
+    fn finish(queue: &mut Unranked, key: &str, outcome: Result<Next, Refused>) {
         queue.finish(key.to_owned(), outcome, &Limits::default());
     }
 
     #[test]
     fn a_trigger_during_a_run_causes_exactly_one_more() {
-        let mut queue = Queue::default();
+        let mut queue = unranked();
         queue.add("a".to_owned(), Instant::now());
         queue.add("a".to_owned(), Instant::now());
         assert_eq!(queue.start().as_deref(), Some("a"));
@@ -258,7 +296,7 @@ mod tests {
 
     #[test]
     fn failures_back_off_and_a_success_forgives_them() {
-        let mut queue = Queue::default();
+        let mut queue = unranked();
         queue.add("a".to_owned(), Instant::now());
         queue.start();
         finish(&mut queue, "a", Err(Refused));
@@ -277,7 +315,7 @@ mod tests {
             min_delay: Duration::from_mins(1),
             max_delay: Duration::from_mins(1),
         };
-        let mut queue = Queue::default();
+        let mut queue = unranked();
         queue.add("a".to_owned(), Instant::now());
         queue.start();
         // Its own write.
@@ -291,6 +329,16 @@ mod tests {
         queue.add_due(due);
         assert_eq!(queue.start().as_deref(), Some("a"));
         assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn the_lowest_rank_goes_first_and_equals_in_turn() {
+        let mut queue = Queue::new(|key: &String| key.len());
+        for key in ["long", "b", "a"] {
+            queue.add(key.to_owned(), Instant::now());
+        }
+        let order: Vec<_> = std::iter::from_fn(|| queue.start()).collect();
+        assert_eq!(order, ["b", "a", "long"]);
     }
 
     #[test]

@@ -27,11 +27,24 @@ pub(super) fn of_pods(caches: &Caches) -> impl Stream<Item = ObjectKey> + use<> 
         caches.volumes.changes().map(drop).boxed(),
         caches.nodes.changes().map(drop).boxed(),
         caches.classes.changes().map(drop).boxed(),
+        caches.drivers.changes().map(drop).boxed(),
+        caches.capacities.changes().map(drop).boxed(),
+        caches.namespaces.changes().map(drop).boxed(),
+        settled(caches).boxed(),
     ]);
     let pods = caches.pods.clone();
     let by_others =
         others.flat_map(move |()| stream::iter(waiting(&pods)).map(|pod| ObjectKey::of(&*pod)));
     stream::select_all([own.boxed(), by_claim.boxed(), by_others.boxed()])
+}
+
+/// Pods that were given a node, ended, or went: they leave room to others, or are what others wait
+/// to be near to.
+fn settled(caches: &Caches) -> impl Stream<Item = ()> + use<> {
+    caches.pods.changes().filter_map(|change| async move {
+        let is_placed = claims::pod_node(change.object()).is_some();
+        is_placed.then_some(())
+    })
 }
 
 fn waiting(pods: &Cache<Pod>) -> Vec<Arc<Pod>> {

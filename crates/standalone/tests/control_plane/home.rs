@@ -56,6 +56,7 @@ impl Home {
             home.start_driver(node);
             home.create_cluster::<Node>(json!({
                 "metadata": {"name": node, "labels": {TOPOLOGY_KEY: node}},
+                "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "20"}},
             }))
             .await;
         }

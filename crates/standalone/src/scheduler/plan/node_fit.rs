@@ -1,31 +1,60 @@
-//! Whether a node takes a Pod, volumes aside.
+//! Whether a node takes a Pod by what both say of themselves: taints, labels, names.
 
-use k8s_openapi::api::core::v1::{Node, NodeSelector, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelector, Pod, Taint, Toleration};
 
-use crate::objects::claims;
-use crate::objects::selectors::{Labels, node_selector_matches};
+use super::Refusal;
+use crate::objects::selectors::{Labels, node_selector_matches, node_term_matches};
+use crate::objects::{claims, taints};
 
 const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
 
-/// Why the node does not take the Pod, in the words of Kubernetes' scheduler.
-pub(super) fn check(pod: &Pod, node: &Node) -> Option<String> {
-    let tolerations = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.tolerations.as_deref());
-    let tolerations = tolerations.unwrap_or_default();
-    if is_cordoned(node) && !tolerated(&cordon(), tolerations) {
-        return Some("node(s) were unschedulable".to_owned());
+/// Why the node does not take the Pod.
+pub(super) fn refusal(pod: &Pod, node: &Node) -> Option<Refusal> {
+    let tolerations = tolerations(pod);
+    if is_cordoned(node) && !taints::is_tolerated(&cordon(), tolerations) {
+        return Some(Refusal::for_good("node(s) were unschedulable"));
     }
     if let Some(taint) = untolerated(node, tolerations) {
         let value = taint.value.as_deref().unwrap_or_default();
-        return Some(format!(
+        return Some(Refusal::for_good(format!(
             "node(s) had untolerated taint {{{}: {value}}}",
             taint.key
-        ));
+        )));
     }
     (!is_selected(pod, node))
-        .then(|| "node(s) didn't match Pod's node affinity/selector".to_owned())
+        .then(|| Refusal::for_good("node(s) didn't match Pod's node affinity/selector"))
+}
+
+/// How many taints of the node ask Pods like this to stay away if they can.
+pub(super) fn disliked_taints(pod: &Pod, node: &Node) -> usize {
+    taints::of(node)
+        .iter()
+        .filter(|taint| taint.effect == "PreferNoSchedule")
+        .filter(|taint| !taints::is_tolerated(taint, tolerations(pod)))
+        .count()
+}
+
+/// The sum of the weights of the Pod's preferences that the node satisfies.
+pub(super) fn preference(pod: &Pod, node: &Node) -> i64 {
+    let affinity = node_affinity(pod);
+    let preferred = affinity.and_then(|all| {
+        all.preferred_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    let none = Labels::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&none);
+    preferred
+        .into_iter()
+        .flatten()
+        .filter(|term| node_term_matches(&term.preference, claims::name(node), labels))
+        .map(|term| i64::from(term.weight))
+        .sum()
+}
+
+fn tolerations(pod: &Pod) -> &[Toleration] {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|spec| spec.tolerations.as_deref())
+        .unwrap_or_default()
 }
 
 fn is_cordoned(node: &Node) -> bool {
@@ -43,25 +72,10 @@ fn cordon() -> Taint {
 }
 
 fn untolerated<'a>(node: &'a Node, tolerations: &[Toleration]) -> Option<&'a Taint> {
-    let taints = node.spec.as_ref()?.taints.as_deref()?;
-    taints.iter().find(|taint| {
+    taints::of(node).iter().find(|taint| {
         matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
             && taint.key != UNSCHEDULABLE_TAINT
-            && !tolerated(taint, tolerations)
-    })
-}
-
-fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    tolerations.iter().any(|toleration| {
-        let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let exists = toleration.operator.as_deref() == Some("Exists");
-        let key_fits = match set(&toleration.key) {
-            Some(key) => key == taint.key,
-            None => exists,
-        };
-        let value_fits = exists || set(&toleration.value) == set(&taint.value);
-        let effect_fits = set(&toleration.effect).is_none_or(|effect| effect == taint.effect);
-        key_fits && value_fits && effect_fits
+            && !taints::is_tolerated(taint, tolerations)
     })
 }
 
@@ -78,14 +92,11 @@ fn is_selected(pod: &Pod, node: &Node) -> bool {
 }
 
 fn required_affinity(pod: &Pod) -> Option<&NodeSelector> {
-    let affinity = pod
-        .spec
-        .as_ref()?
-        .affinity
-        .as_ref()?
-        .node_affinity
-        .as_ref()?;
-    affinity
+    node_affinity(pod)?
         .required_during_scheduling_ignored_during_execution
         .as_ref()
+}
+
+fn node_affinity(pod: &Pod) -> Option<&NodeAffinity> {
+    pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
 }

@@ -14,7 +14,17 @@ fn shared<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
 }
 
 fn node(name: &str, spec: Value) -> Arc<Node> {
-    shared(json!({"metadata": {"name": name, "labels": {"host": name}}, "spec": spec}))
+    node_with(name, json!({}), spec)
+}
+
+/// A node with labels beside `host`, with 2 processors, 4 GiB and room for 10 Pods.
+fn node_with(name: &str, labels: Value, spec: Value) -> Arc<Node> {
+    let mut all = json!({"host": name});
+    json_patch::merge(&mut all, &labels);
+    shared(
+        json!({"metadata": {"name": name, "labels": all}, "spec": spec,
+        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "10"}}}),
+    )
 }
 
 fn pod(name: &str, claims: &[&str], spec: Value) -> Pod {
@@ -62,7 +72,10 @@ struct Scene {
     claims: Vec<Arc<PersistentVolumeClaim>>,
     volumes: Vec<Arc<PersistentVolume>>,
     classes: Vec<Arc<StorageClass>>,
-    pods: Vec<Arc<Pod>>,
+    drivers: Vec<Arc<CSIDriver>>,
+    capacities: Vec<Arc<CSIStorageCapacity>>,
+    namespaces: Vec<Arc<Namespace>>,
+    placed: Vec<Placed>,
 }
 
 fn scene() -> Scene {
@@ -71,7 +84,10 @@ fn scene() -> Scene {
         claims: vec![],
         volumes: vec![],
         classes: vec![class("driver", "WaitForFirstConsumer")],
-        pods: vec![],
+        drivers: vec![],
+        capacities: vec![],
+        namespaces: vec![],
+        placed: vec![],
     }
 }
 
@@ -82,7 +98,10 @@ impl Scene {
             claims: &self.claims,
             volumes: &self.volumes,
             classes: &self.classes,
-            pods: &self.pods,
+            drivers: &self.drivers,
+            capacities: &self.capacities,
+            namespaces: &self.namespaces,
+            placed: &self.placed,
             avoid: None,
         }
     }
@@ -95,6 +114,16 @@ impl Scene {
     }
 }
 
+fn placed(name: &str, node: &str, labels: Value, spec: Value) -> Placed {
+    let mut pod = pod(name, &[], spec);
+    pod.metadata.labels = object(labels);
+    Placed::new(Arc::new(pod), node)
+}
+
+fn asks(resources: Value) -> Value {
+    json!({"containers": [{"name": "c", "resources": {"requests": resources}}]})
+}
+
 fn assign(node: &str) -> Verdict {
     Verdict::Assign { node: node.into() }
 }
@@ -102,7 +131,12 @@ fn assign(node: &str) -> Verdict {
 #[test]
 fn the_emptiest_node_that_is_selected_wins() {
     let mut scene = scene();
-    scene.pods = vec![Arc::new(pod("other", &[], json!({"nodeName": "n1"})))];
+    scene.placed = vec![placed(
+        "other",
+        "n1",
+        json!({}),
+        json!({"containers": [{"name": "c"}]}),
+    )];
     assert_eq!(
         verdict(&pod("p", &[], json!({})), &scene.world()),
         assign("n2")
@@ -227,4 +261,311 @@ fn only_pods_that_can_be_placed_are_looked_at() {
         &[],
         json!({"schedulingGates": [{"name": "g"}]})
     )));
+}
+
+/// Everything up to the part about preemption.
+fn reasons(message: &str) -> &str {
+    message.split(" preemption: ").next().unwrap()
+}
+
+#[test]
+fn every_refusal_is_counted_in_the_schedulers_words() {
+    let mut scene = scene();
+    scene.nodes = vec![
+        node(
+            "n1",
+            json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}),
+        ),
+        node("n2", json!({})),
+        node("n3", json!({})),
+    ];
+    scene.placed = ["n2", "n3"]
+        .map(|node| placed("busy", node, json!({}), asks(json!({"cpu": "1500m"}))))
+        .into();
+    assert_eq!(
+        scene.message(&pod("p", &[], asks(json!({"cpu": "1"})))),
+        "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu. \
+         preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No \
+         preemption victims found for incoming pod."
+    );
+    let greedy = asks(json!({"cpu": "3", "memory": "5Gi", "example.com/gpu": "1"}));
+    assert_eq!(
+        reasons(&scene.message(&pod("p", &[], greedy))),
+        "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu, 2 \
+         Insufficient example.com/gpu, 2 Insufficient memory."
+    );
+}
+
+#[test]
+fn a_node_takes_so_many_pods_and_no_more() {
+    let mut scene = scene();
+    scene.nodes.truncate(1);
+    let fill = |count| vec![placed("other", "n1", json!({}), json!({})); count];
+    scene.placed = fill(9);
+    assert_eq!(
+        verdict(&pod("p", &[], json!({})), &scene.world()),
+        assign("n1")
+    );
+    scene.placed = fill(10);
+    let message = scene.message(&pod("p", &[], json!({})));
+    assert_eq!(
+        reasons(&message),
+        "0/1 nodes are available: 1 Too many pods."
+    );
+}
+
+#[test]
+fn a_port_of_the_node_is_given_once() {
+    let mut scene = scene();
+    let web = json!({"containers": [{"name": "c", "ports": [
+        {"containerPort": 80, "hostPort": 80}]}]});
+    scene.placed = vec![placed("other", "n1", json!({}), web.clone())];
+    assert_eq!(
+        verdict(&pod("p", &[], web.clone()), &scene.world()),
+        assign("n2")
+    );
+    scene.nodes.truncate(1);
+    assert_eq!(
+        reasons(&scene.message(&pod("p", &[], web))),
+        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
+    );
+}
+
+fn preferring(expression: Value) -> Value {
+    json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "preference": {"matchExpressions": [expression]}}]}}})
+}
+
+#[test]
+fn preferences_choose_among_the_nodes_that_fit() {
+    let mut scene = scene();
+    let consumer = pod("p", &[], json!({}));
+    scene.nodes = vec![
+        node(
+            "n1",
+            json!({"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}),
+        ),
+        node("n2", json!({})),
+        node_with("n3", json!({"size": "9"}), json!({})),
+    ];
+    assert_eq!(verdict(&consumer, &scene.world()), assign("n2"));
+    for wish in [
+        json!({"key": "host", "operator": "In", "values": ["n3"]}),
+        json!({"key": "host", "operator": "NotIn", "values": ["n1", "n2"]}),
+        json!({"key": "size", "operator": "Exists"}),
+        json!({"key": "size", "operator": "Gt", "values": ["8"]}),
+        json!({"key": "size", "operator": "Lt", "values": ["10"]}),
+    ] {
+        let wishing = pod("p", &[], preferring(wish.clone()));
+        assert_eq!(verdict(&wishing, &scene.world()), assign("n3"), "{wish}");
+    }
+}
+
+fn zoned() -> Scene {
+    let mut scene = scene();
+    let zone = |name, zone| node_with(name, json!({"zone": zone}), json!({}));
+    scene.nodes = vec![
+        zone("n1", "a"),
+        zone("n2", "a"),
+        zone("n3", "b"),
+        node("n4", json!({})),
+    ];
+    scene
+}
+
+fn near(which: &str, term: Value) -> Value {
+    json!({"affinity": {which: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+}
+
+fn web(more: Value) -> Value {
+    let mut term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "web"}}});
+    json_patch::merge(&mut term, &more);
+    term
+}
+
+#[test]
+fn pods_come_together_and_stay_apart_by_domains() {
+    let mut scene = zoned();
+    let joining = pod("p", &[], near("podAffinity", web(json!({}))));
+    let message = scene.message(&joining);
+    assert_eq!(
+        reasons(&message),
+        "0/4 nodes are available: 4 node(s) didn't match pod affinity rules."
+    );
+    scene.placed = vec![placed("web", "n3", json!({"app": "web"}), json!({}))];
+    assert_eq!(verdict(&joining, &scene.world()), assign("n3"));
+
+    let avoiding = pod("p", &[], near("podAntiAffinity", web(json!({}))));
+    scene.nodes.truncate(3);
+    scene.placed = vec![placed("web", "n1", json!({"app": "web"}), json!({}))];
+    assert_eq!(verdict(&avoiding, &scene.world()), assign("n3"));
+    scene.nodes.truncate(2);
+    assert_eq!(
+        reasons(&scene.message(&avoiding)),
+        "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules."
+    );
+}
+
+#[test]
+fn the_first_of_a_group_starts_it() {
+    let mut scene = zoned();
+    let mut first = pod("p", &[], near("podAffinity", web(json!({}))));
+    first.metadata.labels = object(json!({"app": "web"}));
+    assert_eq!(verdict(&first, &scene.world()), assign("n1"));
+    scene.nodes = scene.nodes.split_off(3);
+    // A node without the label is in no domain.
+    assert!(
+        scene
+            .message(&first)
+            .contains("1 node(s) didn't match pod affinity rules")
+    );
+}
+
+#[test]
+fn a_placed_pod_keeps_others_away() {
+    let mut scene = zoned();
+    scene.nodes.truncate(2);
+    let hermit = near("podAntiAffinity", web(json!({})));
+    scene.placed = vec![placed("hermit", "n1", json!({}), hermit)];
+    let mut visitor = pod("p", &[], json!({}));
+    visitor.metadata.labels = object(json!({"app": "web"}));
+    assert_eq!(
+        reasons(&scene.message(&visitor)),
+        "0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules."
+    );
+    visitor.metadata.labels = None;
+    assert_eq!(verdict(&visitor, &scene.world()), assign("n2"));
+}
+
+#[test]
+fn a_term_is_about_its_own_namespace_unless_it_says_more() {
+    let mut scene = zoned();
+    scene.namespaces = vec![shared(
+        json!({"metadata": {"name": "other", "labels": {"team": "x"}}}),
+    )];
+    let mut elsewhere = pod("web", &[], json!({}));
+    elsewhere.metadata.namespace = Some("other".into());
+    elsewhere.metadata.labels = object(json!({"app": "web"}));
+    scene.placed = vec![Placed::new(Arc::new(elsewhere), "n3")];
+    let joining = |more| pod("p", &[], near("podAffinity", web(more)));
+    assert!(
+        scene
+            .message(&joining(json!({})))
+            .contains("pod affinity rules")
+    );
+    for scope in [
+        json!({"namespaces": ["other"]}),
+        json!({"namespaceSelector": {}}),
+        json!({"namespaceSelector": {"matchLabels": {"team": "x"}}}),
+    ] {
+        assert_eq!(
+            verdict(&joining(scope.clone()), &scene.world()),
+            assign("n3"),
+            "{scope}"
+        );
+    }
+}
+
+#[test]
+fn a_volume_is_made_where_there_is_room_for_it() {
+    let mut scene = scene();
+    scene.claims = vec![claim("c", json!({}), json!({}))];
+    scene.drivers = vec![shared(
+        json!({"metadata": {"name": "driver"}, "spec": {"storageCapacity": true}}),
+    )];
+    let room = |host: &str, capacity: &str| {
+        shared(
+            json!({"metadata": {"name": host}, "storageClassName": "local", "capacity": capacity,
+            "nodeTopology": {"matchLabels": {"host": host}}}),
+        )
+    };
+    let consumer = pod("p", &["c"], json!({}));
+    scene.capacities = vec![room("n1", "512Mi"), room("n2", "1Gi")];
+    let at_n2 = Verdict::Prepare {
+        node: "n2".into(),
+        preparations: vec![Preparation::SelectNode(scene.claims[0].clone())],
+    };
+    assert_eq!(verdict(&consumer, &scene.world()), at_n2);
+    scene.capacities.truncate(1);
+    assert_eq!(
+        reasons(&scene.message(&consumer)),
+        "0/2 nodes are available: 2 node(s) did not have enough free storage."
+    );
+}
+
+#[test]
+fn a_class_makes_volumes_in_its_topologies_only() {
+    let mut scene = scene();
+    scene.claims = vec![claim("c", json!({}), json!({}))];
+    scene.classes = vec![shared(
+        json!({"metadata": {"name": "local"}, "provisioner": "driver",
+        "volumeBindingMode": "WaitForFirstConsumer", "allowedTopologies": [
+            {"matchLabelExpressions": [{"key": "host", "values": ["n2"]}]}]}),
+    )];
+    let Verdict::Prepare { node, .. } = verdict(&pod("p", &["c"], json!({})), &scene.world())
+    else {
+        panic!("not prepared")
+    };
+    assert_eq!(node, "n2");
+}
+
+#[test]
+fn a_claim_for_one_pod_is_not_shared() {
+    let mut scene = scene();
+    let done = json!({well_known::BIND_COMPLETED: "yes"});
+    let spec = json!({"volumeName": "v", "accessModes": ["ReadWriteOncePod"]});
+    scene.claims = vec![claim("c", spec, done)];
+    scene.volumes = vec![volume(
+        "v",
+        "n2",
+        json!({"namespace": "ns", "name": "c", "uid": "c"}),
+    )];
+    scene.placed = vec![Placed::new(Arc::new(pod("first", &["c"], json!({}))), "n2")];
+    assert_eq!(
+        reasons(&scene.message(&pod("p", &["c"], json!({})))),
+        "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name \
+         and ReadWriteOncePod access mode."
+    );
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request() -> impl Strategy<Value = (u64, u64)> {
+        (0..2500_u64, 0..5_u64)
+    }
+
+    fn spec((cpu, memory): (u64, u64)) -> Value {
+        asks(json!({"cpu": format!("{cpu}m"), "memory": format!("{memory}Gi")}))
+    }
+
+    proptest! {
+        /// However Pods come, no node holds more than it has, and who waits fits nowhere.
+        #[test]
+        fn nodes_are_never_overcommitted(requests in proptest::collection::vec(request(), 1..20)) {
+            let mut scene = scene();
+            let mut left = [("n1", 2000_u64, 4_u64), ("n2", 2000, 4)];
+            for (number, request) in requests.into_iter().enumerate() {
+                let pod = pod(&format!("p{number}"), &[], spec(request));
+                let fits = |(_, cpu, memory): &(&str, u64, u64)| {
+                    request.0 <= *cpu && request.1 <= *memory
+                };
+                match verdict(&pod, &scene.world()) {
+                    Verdict::Assign { node } => {
+                        let room = left.iter_mut().find(|(name, ..)| *name == node).unwrap();
+                        prop_assert!(fits(room));
+                        room.1 -= request.0;
+                        room.2 -= request.1;
+                        scene.placed.push(Placed::new(Arc::new(pod), node));
+                    }
+                    Verdict::Unschedulable { .. } => {
+                        prop_assert!(scene.placed.len() >= 10 || !left.iter().any(fits));
+                    }
+                    other => prop_assert!(false, "{other:?}"),
+                }
+            }
+        }
+    }
 }

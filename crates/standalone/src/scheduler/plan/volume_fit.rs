@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::{CSIStorageCapacity, StorageClass};
 
-use super::{Preparation, World};
+use super::{Preparation, Refusal, World};
 use crate::binder::matching;
-use crate::objects::claims;
+use crate::objects::selectors::{Labels, label_selector_matches};
 use crate::objects::well_known::{self, phase};
+use crate::objects::{claims, quantity};
 
 const CONFLICT: &str = "node(s) had volume node affinity conflict";
 const NOT_FOUND: &str = "node(s) didn't find available persistent volumes to bind";
+const NO_ROOM: &str = "node(s) did not have enough free storage";
+const IN_USE: &str =
+    "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
 
 /// The claims of a Pod.
 #[derive(Debug, Default)]
@@ -18,6 +23,8 @@ pub(super) struct Wanted<'a> {
     bound: Vec<&'a Arc<PersistentVolume>>,
     /// Waiting for their first consumer, which is this Pod.
     unbound: Vec<&'a Arc<PersistentVolumeClaim>>,
+    /// One of them is for a single Pod, and another Pod has it.
+    is_taken: bool,
 }
 
 impl Wanted<'_> {
@@ -39,6 +46,7 @@ pub(super) fn wanted<'a>(pod: &Pod, world: &World<'a>) -> Result<Wanted<'a>, Str
         if claims::is_deleting(&**claim) {
             return Err(format!("persistentvolumeclaim {name:?} is being deleted"));
         }
+        wanted.is_taken |= is_for_one_pod(claim) && has_user(claim, world);
         let volume_name = claims::volume_name(claim).unwrap_or_default();
         let volume = world
             .volumes
@@ -65,6 +73,19 @@ pub(super) fn wanted<'a>(pod: &Pod, world: &World<'a>) -> Result<Wanted<'a>, Str
     Ok(wanted)
 }
 
+fn is_for_one_pod(claim: &PersistentVolumeClaim) -> bool {
+    let modes = claims::claim_access_modes(claim);
+    modes.iter().any(|mode| mode == "ReadWriteOncePod")
+}
+
+fn has_user(claim: &PersistentVolumeClaim, world: &World<'_>) -> bool {
+    let name = claims::name(claim);
+    world.placed.iter().any(|placed| {
+        placed.pod.metadata.namespace == claim.metadata.namespace
+            && claims::pod_claims(&placed.pod).any(|used| used == name)
+    })
+}
+
 fn is_bound(claim: &PersistentVolumeClaim) -> bool {
     claims::volume_name(claim).is_some()
         && claims::has_annotation(claim, well_known::BIND_COMPLETED)
@@ -85,18 +106,21 @@ pub(super) fn at_node(
     wanted: &Wanted<'_>,
     node: &Node,
     world: &World<'_>,
-) -> Result<Vec<Preparation>, &'static str> {
+) -> Result<Vec<Preparation>, Refusal> {
+    if wanted.is_taken {
+        return Err(Refusal::for_now(IN_USE));
+    }
     if !wanted
         .bound
         .iter()
         .all(|volume| matching::is_reachable(volume, node))
     {
-        return Err(CONFLICT);
+        return Err(Refusal::for_good(CONFLICT));
     }
     let mut preparations = Vec::new();
     let mut free = world.volumes.to_vec();
     for claim in &wanted.unbound {
-        if let Some(preparation) = prepare(claim, node, &free, world)? {
+        if let Some(preparation) = prepare(claim, node, &free, world).map_err(Refusal::for_good)? {
             if let Preparation::Reserve { volume, .. } = &preparation {
                 free.retain(|other| !Arc::ptr_eq(other, volume));
             }
@@ -135,8 +159,45 @@ fn prepare(
         .classes
         .iter()
         .find(|class| claims::name(&***class) == class_name);
-    let can_be_made = class.is_some_and(|class| class.provisioner != well_known::NO_PROVISIONER);
-    can_be_made
-        .then(|| Some(Preparation::SelectNode((*claim).clone())))
-        .ok_or(NOT_FOUND)
+    match class {
+        Some(class) if can_make(class, node) => {
+            let has_room = has_room(class, claim, node, world);
+            let select = Preparation::SelectNode((*claim).clone());
+            has_room.then_some(Some(select)).ok_or(NO_ROOM)
+        }
+        _ => Err(NOT_FOUND),
+    }
+}
+
+/// Whether the class makes volumes for such a node.
+fn can_make(class: &StorageClass, node: &Node) -> bool {
+    class.provisioner != well_known::NO_PROVISIONER && matching::is_allowed(class, node)
+}
+
+/// Whether the class's driver has told of enough room that the node reaches. A driver that does not
+/// tell is believed to have it.
+fn has_room(
+    class: &StorageClass,
+    claim: &PersistentVolumeClaim,
+    node: &Node,
+    world: &World<'_>,
+) -> bool {
+    let tells = world.drivers.iter().any(|driver| {
+        claims::name(&**driver) == class.provisioner && driver.spec.storage_capacity == Some(true)
+    });
+    let wanted = claims::requested_bytes(claim);
+    let none = Labels::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&none);
+    let suffices = |told: &Arc<CSIStorageCapacity>| {
+        let room = told.maximum_volume_size.as_ref().or(told.capacity.as_ref());
+        told.storage_class_name == claims::name(class)
+            && room
+                .and_then(quantity::bytes)
+                .is_some_and(|room| room >= wanted)
+            && told
+                .node_topology
+                .as_ref()
+                .is_some_and(|topology| label_selector_matches(topology, labels))
+    };
+    !tells || world.capacities.iter().any(suffices)
 }
