@@ -144,7 +144,8 @@ fn refused(kind: &Kind, name: &str, error: &WriteError) -> Status {
         WriteError::Exists => Status::already_exists(kind, name),
         WriteError::Missing => Status::not_found(kind, name),
         WriteError::Stale => Status::modified(kind, name),
-        WriteError::Disk(source) => Status::internal(format!("{error}: {source}")),
+        WriteError::Disk(_) => Status::unavailable(error),
+        WriteError::Unknown(_) => Status::timeout(error),
         WriteError::Closed => Status::internal(error),
     }
 }

@@ -229,6 +229,24 @@ impl Status {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     }
 
+    /// 503: not now; nothing was done.
+    pub fn unavailable(message: impl std::fmt::Display) -> Self {
+        Self {
+            details: json!({"retryAfterSeconds": 1}),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                message.to_string(),
+            )
+        }
+    }
+
+    /// 504: it is not known what became of it.
+    pub fn timeout(message: impl std::fmt::Display) -> Self {
+        let message = format!("Timeout: {message}");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
     /// 504: a revision was asked for that has not been given out.
     pub fn too_large_revision(asked: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");

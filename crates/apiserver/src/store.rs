@@ -5,27 +5,35 @@
 //! to readers, watchers and their authors. So what was acknowledged is durable, and what is read
 //! was acknowledged.
 //!
-//! * `disk`: the database file and its two tables
+//! * `disk`: the database file; `damage`: what can be wrong with it
 //! * `memory`: current objects and recent events per resource
-//! * `writer`: the thread between them
+//! * `writer`: the thread between them; `trouble`: why it cannot write
+//! * `restore`: what a backup changes
 
+mod damage;
 mod disk;
 mod memory;
+mod restore;
+mod trouble;
 mod writer;
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+pub use damage::Damage;
 use memory::Memory;
 pub use memory::{Expired, Page, Watch};
+pub use restore::Restored;
+pub use trouble::Trouble;
+use writer::{OneWrite, Request, Shared};
 
 /// Where an object is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +61,14 @@ impl Object {
         Self {
             revision,
             text: value.to_string().into(),
+        }
+    }
+
+    /// A state whose text was written by this program.
+    fn from_text(revision: u64, text: Vec<u8>) -> Self {
+        Self {
+            revision,
+            text: text.into(),
         }
     }
 
@@ -105,8 +121,8 @@ pub enum Write {
     Delete(u64, Value),
 }
 
-/// Why a write was not done. Nothing of it is stored then.
-#[derive(Debug, thiserror::Error)]
+/// Why a write was not done.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
     /// [`Write::Create`] of a key that is taken.
     #[error("the object exists already")]
@@ -117,9 +133,16 @@ pub enum WriteError {
     /// Someone else changed the object since it was read.
     #[error("the object has been modified")]
     Stale,
-    /// The database refused; the disk may be full.
-    #[error("cannot write the object database")]
-    Disk(#[source] Arc<rusqlite::Error>),
+    /// The database cannot be written. Nothing of the write is stored, nor will be.
+    #[error(transparent)]
+    Disk(Arc<Trouble>),
+    /// The database cannot be written, nor put back to what it was before. The write is not done
+    /// as long as this process runs; if it ends before the disk works again, the next one
+    /// may find the write done.
+    #[error(
+        "{0}; the change was not made, but may be found after a restart that comes before that"
+    )]
+    Unknown(Arc<Trouble>),
     /// [`Store::close`] was called.
     #[error("the object database is closed")]
     Closed,
@@ -144,21 +167,16 @@ pub enum OpenError {
         /// Why not.
         source: std::io::Error,
     },
-    /// SQLite cannot open or read the file.
-    #[error("the object database {} cannot be read; restore it from a backup, or move it away to start empty", path.display())]
+    /// The file is not what this program has written.
+    #[error(
+        "the object database {} is damaged: {damage}; restore it from a backup by `longshore \
+         restore FILE`, or move it away to start empty", path.display()
+    )]
     Damaged {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// A row is not what this program writes.
-    #[error("the object database {} is damaged at {key}; restore it from a backup, or move it away to start empty", path.display())]
-    DamagedRow {
-        /// The database.
-        path: PathBuf,
-        /// Key of the object.
-        key: String,
+        /// What is wrong with it.
+        damage: Damage,
     },
     /// The file was written by a newer release.
     #[error("the object database {} has format {found}, but this release reads formats up to {known}", path.display())]
@@ -172,6 +190,15 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    fn damaged(path: &Path, damage: Damage) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            damage,
+        }
+    }
+}
+
 fn holder(pid: Option<&str>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
@@ -179,13 +206,13 @@ fn holder(pid: Option<&str>) -> String {
 /// A durable set of objects with one history. Revisions only ever rise, across restarts too.
 #[derive(Debug)]
 pub struct Store {
-    memory: Arc<Memory>,
+    shared: Arc<Shared>,
     writer: Mutex<Option<Running>>,
 }
 
 #[derive(Debug)]
 struct Running {
-    queue: mpsc::UnboundedSender<writer::Request>,
+    queue: mpsc::Sender<Request>,
     thread: JoinHandle<()>,
     /// Held for as long as the thread may write.
     _lock: File,
@@ -197,13 +224,16 @@ impl Store {
         std::fs::create_dir_all(dir).map_err(|source| io(dir, source))?;
         let lock = lock(dir)?;
         let (disk, memory) = disk::open(&dir.join("state.db"))?;
-        let memory = Arc::new(memory);
-        let (queue, requests) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            memory: Arc::new(memory),
+            trouble: Mutex::default(),
+        });
+        let (queue, requests) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn({
-                let memory = Arc::clone(&memory);
-                move || writer::run(disk, &memory, requests)
+                let shared = Arc::clone(&shared);
+                move || writer::run(disk, &shared, requests)
             })
             .map_err(|source| io(dir, source))?;
         let running = Running {
@@ -212,7 +242,7 @@ impl Store {
             _lock: lock,
         };
         Ok(Self {
-            memory,
+            shared,
             writer: Mutex::new(Some(running)),
         })
     }
@@ -221,15 +251,25 @@ impl Store {
     ///
     /// A caller that goes away does not stop the write.
     pub async fn write(&self, key: Key, write: Write) -> Result<Arc<Object>, WriteError> {
+        let one = |reply| Request::Write(OneWrite { key, write, reply });
+        self.ask(one).await
+    }
+
+    /// Makes everything as it was in a backup, in one step; what differs gets new revisions.
+    pub async fn restore(&self, backup: Vec<(Key, Object)>) -> Result<Restored, WriteError> {
+        self.ask(|reply| Request::Restore { backup, reply }).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Request,
+    ) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
         {
             let writer = self.writer.lock();
             let running = writer.as_ref().ok_or(WriteError::Closed)?;
-            let request = writer::Request { key, write, reply };
-            running
-                .queue
-                .send(request)
-                .map_err(|_| WriteError::Closed)?;
+            let sent = running.queue.send(request(reply));
+            sent.map_err(|_| WriteError::Closed)?;
         }
         // A blocking task rather than a plain await: it keeps a paused test clock from running
         // ahead while the disk works.
@@ -240,9 +280,14 @@ impl Store {
             .unwrap_or(Err(WriteError::Closed))
     }
 
+    /// Why nothing can be written at present.
+    pub fn trouble(&self) -> Option<Arc<Trouble>> {
+        self.shared.trouble.lock().clone()
+    }
+
     /// The current state of an object.
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        self.memory.get(key)
+        self.shared.memory.get(key)
     }
 
     /// Objects of a resource in the order of their keys, as one consistent view.
@@ -254,17 +299,17 @@ impl Store {
         namespace: Option<&str>,
         after: Option<(&str, &str)>,
     ) -> Page {
-        self.memory.list(resource, namespace, after)
+        self.shared.memory.list(resource, namespace, after)
     }
 
     /// Follows a resource from after a revision.
     pub fn watch(&self, resource: &str, from: u64) -> Watch {
-        Memory::watch(&self.memory, resource, from)
+        Memory::watch(&self.shared.memory, resource, from)
     }
 
     /// The newest revision.
     pub fn revision(&self) -> u64 {
-        self.memory.revision()
+        self.shared.memory.revision()
     }
 
     /// Stops writing and releases the folder. Reads still work; writes answer

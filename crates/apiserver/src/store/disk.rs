@@ -1,78 +1,151 @@
-//! The database file: `object` holds what is, `log` what happened lately.
+//! The database file: one table, `entry`, with a row for each change that is still of use.
 //!
-//! Keys are `resource/namespace/name`. The newest row of `log` also carries the revision counter
-//! over a restart, since the newest change may have been a deletion.
+//! A row is the state of an object from one revision on, or its deletion, and it names the revision
+//! of the state before. So a write is one row at the end of the table, whatever it changes; the
+//! objects are the newest rows of their keys, and the history is the rows after the `floor`.
+//! Raising the floor is all that compaction is: the states that were replaced up to there go.
+//!
+//! ```text
+//! rev  key                   op       prev
+//!   3  configmaps/default/a  Added       0   replaced at 5, but kept: the floor is lower
+//!   4  configmaps/default/b  Added       0   an object of today
+//!      ------------------------------------  floor: history starts here
+//!   5  configmaps/default/a  Modified    3   an object of today
+//! ```
+//!
+//! The table `book` has one row: the floor, and a count and a fingerprint of the rows of `entry`.
+//! With the checksum of each row, the gapless revisions after the floor and the chain of `prev`,
+//! [`open`] finds out whether anything was changed, lost or put back by a failing disk.
+//!
+//! * `format`: rows, checksums and tables; `migrate`: from older formats
+//! * `load`: from rows to memory, with every check
+//! * `wal`: damage in SQLite's log, which SQLite itself takes for its end
 
-use std::collections::HashMap;
+mod format;
+mod load;
+mod migrate;
+mod wal;
+
+use std::collections::VecDeque;
 use std::fs::{File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
-use serde_json::{Map, Value};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::memory::Memory;
-use super::{Change, Event, Key, Object, OpenError};
-
-/// Format of the file, in SQLite's `user_version`.
-const FORMAT: i64 = 1;
+use super::{Change, Damage, Key, Object, OpenError};
+use format::{Book, FORMAT, Row};
 
 /// File mode of the database.
 const PRIVATE: u32 = 0o600;
 
-/// Rows of `log` that are kept at least.
-const LOG_KEPT: u64 = 4096;
+/// Most changes in the history on disk.
+const HISTORY: usize = 16 * 1024;
 
-/// How often `log` is cut, in revisions.
-const LOG_CUT_EVERY: u64 = 1024;
+/// Most bytes of objects in the history on disk.
+const HISTORY_BYTES: usize = 64 * 1024 * 1024;
+
+/// By how many changes the history is cut at a time.
+const CUT: usize = 256;
+
+/// Pages in SQLite's log after which they are copied to the database.
+const CHECKPOINT_PAGES: usize = 1000;
+
+/// Pages after which SQLite does it by itself, within a transaction that is very large.
+const AUTO_CHECKPOINT_PAGES: i64 = 4000;
+
+/// SQLite's log is cut to this size when it begins anew.
+const WAL_BYTES: i64 = 8 * 1024 * 1024;
+
+/// SQLite's page size.
+const PAGE: usize = 4096;
+
+/// Free pages that are left in the file for the next writes.
+const FREE_PAGES: i64 = 1024;
 
 /// The open database, and the revision of its last row.
 #[derive(Debug)]
 pub(super) struct Disk {
     connection: Connection,
+    pub(super) path: PathBuf,
     pub(super) revision: u64,
+    book: Book,
+    history: History,
+    /// About how many pages SQLite's log holds that are not in the database.
+    pages: usize,
 }
 
 /// A change with its revision, ready to be stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) change: Change,
     pub(super) object: Arc<Object>,
+    /// The revision of the state that it replaces; 0 for [`Change::Added`].
+    pub(super) previous: u64,
 }
 
+/// Sizes of the rows after the floor, oldest first.
+#[derive(Debug, Default)]
+struct History {
+    sizes: VecDeque<usize>,
+    bytes: usize,
+}
+
+/// Opens or makes the database, checks all of it, and loads it.
 pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
-    let damaged = |source| OpenError::Damaged {
-        path: path.to_owned(),
-        source,
-    };
+    let damaged = |damage| OpenError::damaged(path, damage);
+    let sqlite = |error| damaged(Damage::Sqlite(error));
+    // To be asked before SQLite makes it.
+    let wal = path.with_extension("db-wal");
+    let had_wal = wal.exists();
     keep_private(path).map_err(|source| super::io(path, source))?;
-    let connection = Connection::open(path).map_err(damaged)?;
-    let found = prepare(&connection).map_err(damaged)?;
-    if found > FORMAT {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known: FORMAT,
-        });
+    wal::check(&wal)
+        .map_err(|source| super::io(&wal, source))?
+        .map_err(damaged)?;
+    let connection = Connection::open(path).map_err(sqlite)?;
+    prepare(&connection).map_err(sqlite)?;
+    let found = format::found(&connection).map_err(sqlite)?;
+    match found {
+        0 => format::create(&connection).map_err(sqlite)?,
+        FORMAT => {}
+        1 => migrate::from_1(&connection, path)?,
+        _ => {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                found,
+                known: FORMAT,
+            });
+        }
     }
-    let memory = load(&connection, path)?;
-    Ok((
-        Disk {
-            connection,
-            revision: memory.revision(),
-        },
-        memory,
-    ))
+    let book = Book::read(&connection).map_err(damaged)?;
+    if book.open && found == FORMAT && !had_wal {
+        return Err(damaged(Damage::NoLog(wal)));
+    }
+    let (memory, history) = load::load(&connection, book).map_err(damaged)?;
+    let revision = memory.revision();
+    let path = path.to_owned();
+    let mut disk = Disk {
+        connection,
+        path,
+        revision,
+        book,
+        history,
+        pages: 0,
+    };
+    disk.mark_open().map_err(sqlite)?;
+    Ok((disk, memory))
 }
 
 /// Makes the file where there is none, for its owner only: it holds Secrets as they are. SQLite
 /// gives new files beside it the same mode; those that a crash left behind have to be changed.
 fn keep_private(path: &Path) -> std::io::Result<()> {
     let private = Permissions::from_mode(PRIVATE);
+    let is_new = !path.exists();
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     let file = options.mode(PRIVATE).open(path)?;
@@ -83,178 +156,159 @@ fn keep_private(path: &Path) -> std::io::Result<()> {
             _ => {}
         }
     }
+    if is_new && let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
     Ok(())
 }
 
-/// Sets the connection up and makes the tables of a new file; returns the file's format.
-fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // Only `Disk::close` takes the log away.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Takes effect in a new file only, and only before the next line.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    // Normally `Disk::tidy` is faster, and does it when nobody waits.
+    connection.pragma_update(None, "wal_autocheckpoint", AUTO_CHECKPOINT_PAGES)?;
     // Reads come from memory; the page cache only serves the writer.
-    connection.pragma_update(None, "cache_size", -1024)?;
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == 0 {
-        connection.execute_batch(&format!(
-            "BEGIN;
-             CREATE TABLE object (key TEXT PRIMARY KEY, rev INTEGER NOT NULL, value BLOB NOT NULL)
-                 WITHOUT ROWID;
-             CREATE TABLE log (rev INTEGER PRIMARY KEY, key TEXT NOT NULL, op INTEGER NOT NULL,
-                 value BLOB NOT NULL);
-             PRAGMA user_version = {FORMAT};
-             COMMIT;"
-        ))?;
-    }
-    Ok(found)
-}
-
-fn load(connection: &Connection, path: &Path) -> Result<Memory, OpenError> {
-    let loaded = load_objects(connection).and_then(|mut memory| {
-        load_log(connection, &mut memory)?;
-        Ok(memory)
-    });
-    let path = path.to_owned();
-    loaded.map_err(|error| match error {
-        LoadError::Sqlite(source) => OpenError::Damaged { path, source },
-        LoadError::Row(key) => OpenError::DamagedRow { path, key },
-    })
-}
-
-enum LoadError {
-    Sqlite(rusqlite::Error),
-    /// The key of a row that makes no sense.
-    Row(String),
-}
-
-impl From<rusqlite::Error> for LoadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-fn load_objects(connection: &Connection) -> Result<Memory, LoadError> {
-    let first = "SELECT rev FROM log ORDER BY rev LIMIT 1";
-    let first: Option<i64> = connection
-        .query_row(first, [], |row| row.get(0))
-        .optional()?;
-    let mut memory = Memory::new(first.map_or(0, |rev| rev.cast_unsigned().saturating_sub(1)));
-    let mut statement = connection.prepare("SELECT key, rev, value FROM object")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (key, object) = read(row)?;
-        memory.restore(key, object);
-    }
-    Ok(memory)
-}
-
-fn load_log(connection: &Connection, memory: &mut Memory) -> Result<(), LoadError> {
-    let mut statement = connection.prepare("SELECT key, rev, value, op FROM log ORDER BY rev")?;
-    let mut rows = statement.query([])?;
-    let mut seen: HashMap<Key, Arc<Object>> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let (key, object) = read(row)?;
-        let change = change(row.get(3)?).ok_or_else(|| LoadError::Row(key.name.clone()))?;
-        let before = seen.insert(key.clone(), Arc::clone(&object));
-        // A new object is not the one that had its name before.
-        let previous = before.filter(|_| change != Change::Added);
-        let event = Event {
-            change,
-            object,
-            previous,
-        };
-        memory.remember(&key.resource, event);
-    }
-    Ok(())
-}
-
-/// Reads the columns `key, rev, value`.
-fn read(row: &Row<'_>) -> Result<(Key, Arc<Object>), LoadError> {
-    let (text, revision): (String, i64) = (row.get(0)?, row.get(1)?);
-    let json = row.get_ref(2)?.as_blob().ok();
-    let json = json.filter(|json| serde_json::from_slice::<Map<String, Value>>(json).is_ok());
-    match (parse_key(&text), json) {
-        (Some(key), Some(json)) => Ok((
-            key,
-            Arc::new(Object {
-                revision: revision.cast_unsigned(),
-                text: Bytes::copy_from_slice(json),
-            }),
-        )),
-        _ => Err(LoadError::Row(text)),
-    }
+    connection.pragma_update(None, "cache_size", -1024)
 }
 
 impl Disk {
-    /// Stores rows in one transaction; they are durable when this returns.
-    pub(super) fn commit(&mut self, rows: &[Entry]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
+    /// Stores changes in one transaction; they are durable when this returns. After an error
+    /// nothing of them is stored as far as this process sees; [`Disk::settle`] makes that certain.
+    pub(super) fn commit(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut book = self.book;
         let mut newest = self.revision;
-        for row in rows {
-            insert(&transaction, row)?;
-            newest = row.object.revision;
+        for entry in entries {
+            let row = Row::from(entry);
+            row.insert(&transaction)?;
+            book.add(&row);
+            newest = row.rev;
         }
-        if newest / LOG_CUT_EVERY > self.revision / LOG_CUT_EVERY {
-            let cut = newest.saturating_sub(LOG_KEPT);
-            transaction
-                .prepare_cached("DELETE FROM log WHERE rev <= ?1")?
-                .execute([cut.cast_signed()])?;
+        let sizes = entries.iter().map(|entry| entry.object.text().len());
+        let forgotten = self.history.surplus(sizes.clone());
+        if forgotten > 0 {
+            book.raise_floor(&transaction, self.book.floor + forgotten as u64)?;
+            shrink(&transaction)?;
         }
+        book.write(&transaction)?;
         transaction.commit()?;
+        self.book = book;
         self.revision = newest;
+        self.pages += 3 + sizes.clone().map(|size| 1 + size / PAGE).sum::<usize>();
+        self.history.extend(sizes);
+        self.history.forget(forgotten);
         Ok(())
+    }
+
+    /// Copies SQLite's log to the database when it has become long, so that it can begin anew.
+    pub(super) fn tidy(&mut self) -> rusqlite::Result<()> {
+        if self.pages < CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        self.checkpoint("PASSIVE")?;
+        self.pages = 0;
+        Ok(())
+    }
+
+    /// Makes certain, after a failed commit, that nothing of it is ever found, and that the disk
+    /// can be written again.
+    ///
+    /// The failed transaction may be in SQLite's log, whole and with its end mark, so that the next
+    /// to open the file would take it as done. Here the log is known to end before: what is good of
+    /// it goes to the database, it is emptied, and the write that begins it anew is synced.
+    pub(super) fn settle(&mut self) -> rusqlite::Result<()> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.checkpoint("TRUNCATE")?;
+        self.pages = 0;
+        self.write_book(self.book)
+    }
+
+    /// Tells the next to open the file that all is in the database, and no log belongs to it.
+    pub(super) fn close(mut self) -> rusqlite::Result<()> {
+        self.write_book(Book {
+            open: false,
+            ..self.book
+        })?;
+        let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        self.connection.set_db_config(config, false)?;
+        self.connection.close().map_err(|(_, error)| error)
+    }
+
+    /// Notes in the database itself that SQLite's log belongs to it from now on.
+    /// It begins anew, so that what a crash left in it cannot be mixed up with what comes.
+    fn mark_open(&mut self) -> rusqlite::Result<()> {
+        if !self.book.open {
+            self.write_book(Book {
+                open: true,
+                ..self.book
+            })?;
+        }
+        self.checkpoint("TRUNCATE")
+    }
+
+    fn write_book(&mut self, book: Book) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        book.write(&transaction)?;
+        transaction.commit()?;
+        self.book = book;
+        Ok(())
+    }
+
+    fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
+        let pragma = format!("PRAGMA wal_checkpoint({mode})");
+        self.connection.query_row(&pragma, [], |_| Ok(()))
     }
 }
 
-fn insert(transaction: &Transaction<'_>, row: &Entry) -> rusqlite::Result<()> {
-    let Entry {
-        key,
-        change,
-        object,
-    } = row;
-    let text = format!("{}/{}/{}", key.resource, key.namespace, key.name);
-    if *change == Change::Deleted {
-        transaction
-            .prepare_cached("DELETE FROM object WHERE key = ?1")?
-            .execute([&text])?;
-    } else {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO object (key, rev, value) VALUES (?1, ?2, ?3)")?
-            .execute(params![
-                text,
-                object.revision.cast_signed(),
-                &object.text[..]
-            ])?;
+/// Gives free pages back to the file system, a few at a time.
+fn shrink(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let count = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (free, all) = (count("freelist_count")?, count("page_count")?);
+    if free < FREE_PAGES || free < all / 4 {
+        return Ok(());
     }
-    transaction
-        .prepare_cached("INSERT INTO log (rev, key, op, value) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![
-            object.revision.cast_signed(),
-            text,
-            op(*change),
-            &object.text[..]
-        ])?;
+    let mut statement = transaction.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
     Ok(())
 }
 
-fn op(change: Change) -> i64 {
-    match change {
-        Change::Added => 0,
-        Change::Modified => 1,
-        Change::Deleted => 2,
+impl History {
+    /// How many of the oldest rows are too many once `more` have come.
+    fn surplus(&self, more: impl Iterator<Item = usize> + Clone) -> usize {
+        let mut rows = self.sizes.len() + more.clone().count();
+        let mut bytes = self.bytes + more.clone().sum::<usize>();
+        if rows <= HISTORY + CUT && bytes <= HISTORY_BYTES + HISTORY_BYTES / 8 {
+            return 0;
+        }
+        let all = self.sizes.iter().copied().chain(more);
+        let surplus = all.take_while(|size| {
+            let is_surplus = rows > HISTORY || bytes > HISTORY_BYTES;
+            rows -= 1;
+            bytes -= size;
+            is_surplus
+        });
+        surplus.count()
+    }
+
+    fn extend(&mut self, sizes: impl Iterator<Item = usize> + Clone) {
+        self.bytes += sizes.clone().sum::<usize>();
+        self.sizes.extend(sizes);
+    }
+
+    fn forget(&mut self, rows: usize) {
+        self.bytes -= self.sizes.drain(..rows).sum::<usize>();
     }
 }
 
-fn change(op: i64) -> Option<Change> {
-    [Change::Added, Change::Modified, Change::Deleted]
-        .into_iter()
-        .find(|c| self::op(*c) == op)
-}
-
-fn parse_key(text: &str) -> Option<Key> {
-    let mut parts = text.splitn(3, '/');
-    let resource = parts.next()?.into();
-    Some(Key {
-        resource,
-        namespace: parts.next()?.into(),
-        name: parts.next()?.into(),
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -109,20 +109,12 @@ impl Memory {
         }
     }
 
-    /// Puts an object that was stored before the history starts, or whose event is remembered
-    /// apart.
+    /// Puts an object that was stored before the history starts.
     pub(super) fn restore(&mut self, key: Key, object: Arc<Object>) {
         let state = self.state.get_mut();
         state.revision = state.revision.max(object.revision);
         let resource = state.resource(&key.resource);
         resource.objects.insert((key.namespace, key.name), object);
-    }
-
-    /// Puts an event of the past, oldest first.
-    pub(super) fn remember(&mut self, resource: &str, event: Event) {
-        let state = self.state.get_mut();
-        state.revision = state.revision.max(event.object.revision);
-        state.resource(resource).remember(event);
     }
 
     /// Shows committed changes, in the order of their revisions.
@@ -133,6 +125,7 @@ impl Memory {
                 key,
                 change,
                 object,
+                ..
             } = entry;
             state.revision = object.revision;
             let resource = state.resource(&key.resource);
@@ -153,6 +146,23 @@ impl Memory {
 
     pub(super) fn revision(&self) -> u64 {
         self.state.read().revision
+    }
+
+    /// Everything there is at one moment, and its revision.
+    pub(super) fn snapshot(&self) -> (u64, Vec<(Key, Arc<Object>)>) {
+        let state = self.state.read();
+        let mut all = Vec::new();
+        for (resource, content) in &state.resources {
+            all.extend(content.objects.iter().map(|((namespace, name), object)| {
+                let key = Key {
+                    resource: Arc::clone(resource),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                (key, Arc::clone(object))
+            }));
+        }
+        (state.revision, all)
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {

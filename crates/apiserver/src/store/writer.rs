@@ -1,80 +1,223 @@
 //! The writer thread: checks, numbers, commits and publishes writes in batches.
+//!
+//! When the disk fails, the batch is refused and the disk is brought back to what was acknowledged
+//! ([`Disk::settle`]). Until that works nothing is written, and it is tried again every second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::disk::{Disk, Entry};
 use super::memory::Memory;
-use super::{Change, Key, Object, Write, WriteError};
+use super::restore::{self, Restored};
+use super::{Change, Key, Object, Trouble, Write, WriteError};
 
 /// Most writes in one transaction.
 const BATCH: usize = 256;
 
-type Reply = oneshot::Sender<Result<Arc<Object>, WriteError>>;
+/// How often a disk that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+
+/// Queued work.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// One change.
+    Write(OneWrite),
+    /// To make everything as it was in a backup.
+    Restore {
+        backup: Vec<(Key, Object)>,
+        reply: Reply<Restored>,
+    },
+}
 
 /// A queued write.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct OneWrite {
     pub(super) key: Key,
     pub(super) write: Write,
-    pub(super) reply: Reply,
+    pub(super) reply: Reply<Arc<Object>>,
+}
+
+/// What the writer shares with readers.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) memory: Arc<Memory>,
+    /// Why the last attempt to write failed.
+    pub(super) trouble: Mutex<Option<Arc<Trouble>>>,
 }
 
 /// Works until every sender of requests is gone.
-pub(super) fn run(mut disk: Disk, memory: &Memory, mut requests: mpsc::UnboundedReceiver<Request>) {
-    let mut batch = Vec::new();
-    while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
-        commit(&mut disk, memory, batch.drain(..));
+pub(super) fn run(disk: Disk, shared: &Shared, requests: Receiver<Request>) {
+    let mut writer = Writer {
+        disk,
+        shared,
+        settled: true,
+    };
+    while let Some(first) = writer.wait(&requests) {
+        let more = requests.try_iter().take(BATCH - 1);
+        let batch: Vec<_> = std::iter::once(first).chain(more).collect();
+        writer.work(batch);
     }
+    writer.close();
 }
 
-fn commit(disk: &mut Disk, memory: &Memory, requests: impl Iterator<Item = Request>) {
-    let mut revision = disk.revision;
-    let mut pending: HashMap<Key, Option<u64>> = HashMap::new();
-    let mut rows = Vec::new();
-    let mut replies: Vec<Reply> = Vec::new();
-    for Request { key, write, reply } in requests {
-        let current = match pending.get(&key) {
-            Some(revision) => *revision,
-            None => memory.get(&key).map(|object| object.revision),
-        };
-        match admit(write, current) {
-            Ok((change, value)) => {
-                revision += 1;
-                let object = Arc::new(stamp(value, revision));
-                let left = (change != Change::Deleted).then_some(revision);
-                pending.insert(key.clone(), left);
-                rows.push(Entry {
-                    key,
-                    change,
-                    object,
-                });
-                replies.push(reply);
+struct Writer<'a> {
+    disk: Disk,
+    shared: &'a Shared,
+    /// Whether the disk is known to hold what was acknowledged and nothing else.
+    settled: bool,
+}
+
+impl Writer<'_> {
+    /// Waits for the next request, and meanwhile for the disk to work again.
+    fn wait(&mut self, requests: &Receiver<Request>) -> Option<Request> {
+        loop {
+            if self.settled && self.shared.trouble.lock().is_none() {
+                return requests.recv().ok();
+            }
+            match requests.recv_timeout(RETRY) {
+                Ok(request) => return Some(request),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+            }
+        }
+    }
+
+    fn work(&mut self, batch: Vec<Request>) {
+        if !self.settled {
+            self.settle();
+        }
+        let mut writes = Vec::new();
+        for request in batch {
+            match request {
+                Request::Write(write) => writes.push(write),
+                Request::Restore { backup, reply } => {
+                    self.write(writes.drain(..));
+                    // The author may have gone away, here and below.
+                    let _ = reply.send(self.restore(backup));
+                }
+            }
+        }
+        self.write(writes.drain(..));
+        if self.settled
+            && let Err(error) = self.disk.tidy()
+        {
+            self.fail(error);
+            self.settled = false;
+        }
+    }
+
+    fn write(&mut self, writes: impl Iterator<Item = OneWrite>) {
+        let mut revision = self.disk.revision;
+        let mut pending: HashMap<Key, Option<u64>> = HashMap::new();
+        let mut entries = Vec::new();
+        let mut replies = Vec::new();
+        for OneWrite { key, write, reply } in writes {
+            let current = match pending.get(&key) {
+                Some(revision) => *revision,
+                None => self.shared.memory.get(&key).map(|object| object.revision),
+            };
+            match admit(write, current) {
+                Ok((change, value)) => {
+                    revision += 1;
+                    let left = (change != Change::Deleted).then_some(revision);
+                    pending.insert(key.clone(), left);
+                    entries.push(Entry {
+                        key,
+                        change,
+                        object: Arc::new(stamp(value, revision)),
+                        previous: current.unwrap_or_default(),
+                    });
+                    replies.push(reply);
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            }
+        }
+        let objects: Vec<_> = entries
+            .iter()
+            .map(|entry| Arc::clone(&entry.object))
+            .collect();
+        let committed = self.commit(entries);
+        for (reply, object) in replies.into_iter().zip(objects) {
+            let _ = reply.send(committed.clone().map(|()| object));
+        }
+    }
+
+    fn restore(&mut self, backup: Vec<(Key, Object)>) -> Result<Restored, WriteError> {
+        let (_, now) = self.shared.memory.snapshot();
+        let (entries, mut restored) = restore::plan(self.disk.revision, now, backup);
+        self.commit(entries)?;
+        restored.revision = self.disk.revision;
+        Ok(restored)
+    }
+
+    /// Makes entries durable, and then shows them.
+    fn commit(&mut self, entries: Vec<Entry>) -> Result<(), WriteError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        if !self.settled
+            && let Some(trouble) = &*self.shared.trouble.lock()
+        {
+            return Err(WriteError::Disk(Arc::clone(trouble)));
+        }
+        if let Err(error) = self.disk.commit(&entries) {
+            let trouble = self.fail(error);
+            self.settled = self.disk.settle().is_ok();
+            return Err(if self.settled {
+                WriteError::Disk(trouble)
+            } else {
+                WriteError::Unknown(trouble)
+            });
+        }
+        self.recovered();
+        self.shared.memory.apply(entries);
+        Ok(())
+    }
+
+    fn fail(&self, reason: rusqlite::Error) -> Arc<Trouble> {
+        let path = self.disk.path.clone();
+        let trouble = Arc::new(Trouble { path, reason });
+        tracing::error!("{trouble}");
+        *self.shared.trouble.lock() = Some(Arc::clone(&trouble));
+        trouble
+    }
+
+    fn settle(&mut self) {
+        match self.disk.settle() {
+            Ok(()) => {
+                self.settled = true;
+                self.recovered();
             }
             Err(error) => {
-                // The author may have gone away.
-                let _ = reply.send(Err(error));
+                self.settled = false;
+                self.fail(error);
             }
         }
     }
-    if rows.is_empty() {
-        return;
-    }
-    if let Err(error) = disk.commit(&rows) {
-        tracing::error!(%error, writes = rows.len(), "cannot write the object database");
-        let error = Arc::new(error);
-        for reply in replies {
-            let _ = reply.send(Err(WriteError::Disk(Arc::clone(&error))));
+
+    fn recovered(&self) {
+        if self.shared.trouble.lock().take().is_some() {
+            tracing::info!("the object database can be written again");
         }
-        return;
     }
-    let objects: Vec<_> = rows.iter().map(|row| Arc::clone(&row.object)).collect();
-    memory.apply(rows);
-    for (reply, object) in replies.into_iter().zip(objects) {
-        let _ = reply.send(Ok(object));
+
+    fn close(mut self) {
+        if !self.settled {
+            self.settle();
+        }
+        if self.settled
+            && let Err(error) = self.disk.close()
+        {
+            tracing::warn!(%error, "cannot close the object database; it is read as after a crash");
+        }
     }
 }
 
@@ -92,7 +235,7 @@ fn admit(write: Write, current: Option<u64>) -> Result<(Change, Value), WriteErr
     }
 }
 
-fn stamp(mut value: Value, revision: u64) -> Object {
+pub(super) fn stamp(mut value: Value, revision: u64) -> Object {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".into(), revision.to_string().into());
     }
