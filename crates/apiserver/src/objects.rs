@@ -128,7 +128,7 @@ impl Objects {
 fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
     size::check(kind, meta::name(object), object)?;
     let mut causes = meta::validate(kind, object, old);
-    causes.extend(schema::validate(&kind.schema, &kind.definitions, object));
+    causes.extend(schema::check(kind, object, old));
     if let Some(validate) = kind.hooks.validate {
         causes.extend(validate(object, old));
     }

@@ -8,17 +8,21 @@
 //! 1. [`decode`]: what a typed decoder refuses with 400, and the canonical form of quantities;
 //! 2. [`prune`]: unknown fields go away, and are named;
 //! 3. [`apply_defaults`];
-//! 4. [`validate`]: every remaining fault, as the causes of one 422 answer.
+//! 4. [`validate`]: every remaining fault, and the [rules](Rule) of a definition, as the causes of one
+//!    422 answer.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::kind::Kind;
 use crate::status::Cause;
 
 pub(crate) mod cause;
+mod correlate;
 mod decode;
 mod defaults;
+mod definition;
 mod formats;
 pub mod meta;
 mod path;
@@ -26,15 +30,19 @@ mod pattern;
 mod prune;
 pub mod quantity;
 mod read;
+pub(crate) mod rules;
 mod structural;
 mod validate;
 
 pub use decode::decode;
 pub(crate) use decode::go_value;
 pub use defaults::apply_defaults;
+pub(crate) use definition::faults;
 pub use pattern::Pattern;
 pub use prune::prune;
+use prune::prune_part;
 pub(crate) use read::read;
+pub use rules::Rule;
 pub use validate::validate;
 
 /// Named schemas, such as `io.k8s.api.core.v1.PodSpec`.
@@ -90,8 +98,10 @@ pub struct Schema {
     pub atomic_map: bool,
     /// How a strategic merge patch treats the field, where that is not plain replacement.
     pub merge: Option<Merge>,
-    /// `x-kubernetes-validations` as the CRD gives them.
-    pub validations: Vec<Value>,
+    /// `x-kubernetes-validations`.
+    pub rules: Vec<Rule>,
+    /// Whether there are rules here or anywhere below.
+    pub has_rules: bool,
 }
 
 /// JSON type of a value.
@@ -223,6 +233,31 @@ fn first(causes: &[Cause]) -> String {
         .first()
         .map(|cause| format!("{}: {}", cause.field, cause.message))
         .unwrap_or_default()
+}
+
+/// Faults that keep rules from running: what they would look at is not what they expect.
+const BLOCKING: [&str; 4] = [
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+
+/// Every fault of an object under its kind's schema and rules, or of its change from `old`.
+pub(crate) fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let old_of_custom = old.filter(|_| !kind.is_builtin());
+    let mut causes = validate(&kind.schema, &kind.definitions, object, old_of_custom);
+    if !kind.schema.has_rules {
+        return causes;
+    }
+    if causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+        let detail = "some validation rules were not checked because the object was invalid; \
+                      correct the existing errors to complete validation";
+        causes.push(cause::invalid("<nil>", &Value::Null, detail));
+    } else {
+        causes.extend(rules::violations(&kind.schema, object, old));
+    }
+    causes
 }
 
 impl Schema {

@@ -55,6 +55,11 @@ fn definition(column: &Column) -> Value {
         "description": column.description, "priority": column.priority})
 }
 
+/// Whether a text is a path that columns understand.
+pub(crate) fn is_path(text: &str) -> bool {
+    jsonpath::Path::parse(text).is_some()
+}
+
 fn compiled(column: &Column) -> Option<jsonpath::Path> {
     match &column.cell {
         Cell::Path(path) => jsonpath::Path::parse(path),

@@ -1,6 +1,9 @@
 //! CustomResourceDefinitions: their defaults and faults. What they make the server serve is the
 //! registry's work.
 
+mod approval;
+mod versions;
+
 use serde_json::{Value, json};
 
 use super::NO_HOOKS;
@@ -57,40 +60,8 @@ fn default(crd: &mut Value) {
 
 fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = naming(crd, old);
-    let versions = list(crd, "/spec/versions");
-    let stored = versions
-        .iter()
-        .filter(|version| version["storage"] == true)
-        .count();
-    if stored != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        let shown = Value::from(stored);
-        causes.push(cause::invalid("spec.versions", &shown, detail));
-    }
-    for (index, version) in versions.iter().enumerate() {
-        let path = format!("spec.versions[{index}]");
-        let repeated = versions[..index]
-            .iter()
-            .any(|other| other["name"] == version["name"]);
-        if repeated {
-            causes.push(cause::duplicate(format!("{path}.name"), &version["name"]));
-        }
-        match version.pointer("/schema/openAPIV3Schema") {
-            None => {
-                let path = format!("{path}.schema.openAPIV3Schema");
-                causes.push(cause::required(path, "schemas are required"));
-            }
-            Some(document) => {
-                let faults = Schema::from_openapi(document)
-                    .err()
-                    .map(|error| error.causes);
-                causes.extend(faults.into_iter().flatten().map(|fault| Cause {
-                    field: format!("{path}.schema.{}", fault.field),
-                    ..fault
-                }));
-            }
-        }
-    }
+    causes.extend(approval::faults(crd));
+    causes.extend(versions::faults(crd, old));
     causes
 }
 
@@ -110,6 +81,9 @@ fn labels(crd: &Value) -> Vec<(&'static str, &str)> {
         .iter()
         .filter_map(Value::as_str);
     all.extend(short.map(|name| ("spec.names.shortNames", name)));
+    let categories = list(crd, "/spec/names/categories").iter();
+    let categories = categories.filter_map(Value::as_str);
+    all.extend(categories.map(|name| ("spec.names.categories", name)));
     let versions = list(crd, "/spec/versions")
         .iter()
         .filter_map(|v| v["name"].as_str());
@@ -151,6 +125,20 @@ fn naming(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     if !matches!(strategy, "" | "None") {
         let field = "spec.conversion.strategy";
         causes.push(cause::unsupported(field, &strategy.into(), ["None"]));
+    }
+    let (kind, list_kind) = (
+        text(crd, "/spec/names/kind"),
+        text(crd, "/spec/names/listKind"),
+    );
+    if !kind.is_empty() && kind == list_kind {
+        let detail = "kind and listKind may not be the same";
+        causes.push(cause::invalid("spec.names.listKind", &kind.into(), detail));
+    }
+    if crd.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
+        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in \
+                      spec.versions[*].schema instead";
+        let field = "spec.preserveUnknownFields";
+        causes.push(cause::invalid(field, &Value::Bool(true), detail));
     }
     let established = old.is_some_and(|old| {
         list(old, "/status/conditions")

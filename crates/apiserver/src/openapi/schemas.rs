@@ -169,8 +169,9 @@ fn extensions(schema: &Schema, fields: &mut Fields) {
     if schema.atomic_map {
         set("map-type", "atomic".into());
     }
-    if !schema.validations.is_empty() {
-        set("validations", json!(schema.validations));
+    if !schema.rules.is_empty() {
+        let rules: Vec<_> = schema.rules.iter().map(|rule| &rule.document).collect();
+        set("validations", json!(rules));
     }
     if let Some(Merge { key, retain_keys }) = &schema.merge {
         let strategy = if *retain_keys {

@@ -25,6 +25,14 @@ impl Path {
         mark
     }
 
+    /// Descends to the value of the key `key` of a map, as rules name it; returns what
+    /// [`Path::leave`] needs.
+    pub(super) fn enter_key(&mut self, key: &str) -> usize {
+        let mark = self.0.len();
+        let _ = write!(self.0, "[{key}]");
+        mark
+    }
+
     /// Goes back to where the path was before the matching `enter`.
     pub(super) fn leave(&mut self, mark: usize) {
         self.0.truncate(mark);

@@ -23,6 +23,17 @@ pub fn prune(schema: &Schema, definitions: &Definitions, object: &mut Value) -> 
     pruner.unknown
 }
 
+/// The same for a part of an object, such as a default.
+pub(super) fn prune_part(schema: &Schema, value: &mut Value) -> Vec<String> {
+    let mut pruner = Pruner {
+        definitions: &Definitions::new(),
+        path: Path::default(),
+        unknown: Vec::new(),
+    };
+    pruner.value(schema, value);
+    pruner.unknown
+}
+
 struct Pruner<'a> {
     definitions: &'a Definitions,
     path: Path,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Bounds, ListType, Logic, Pattern, Schema, Type};
+use super::{Bounds, ListType, Logic, Pattern, Rule, Schema, Type};
 
 /// Reads a document that is known to be sound; what is not understood is left out.
 pub(crate) fn read(document: Value) -> Schema {
@@ -12,7 +12,7 @@ pub(crate) fn read(document: Value) -> Schema {
         return Schema::default();
     };
     let fields = &mut fields;
-    Schema {
+    let schema = Schema {
         reference: reference(fields),
         description: string(fields, "description"),
         type_: string(fields, "type").and_then(|name| Type::from_name(&name)),
@@ -42,7 +42,20 @@ pub(crate) fn read(document: Value) -> Schema {
         list_map_keys: strings(fields, "x-kubernetes-list-map-keys"),
         atomic_map: string(fields, "x-kubernetes-map-type").is_some_and(|name| name == "atomic"),
         merge: None,
-        validations: list(fields, "x-kubernetes-validations"),
+        rules: list(fields, "x-kubernetes-validations")
+            .into_iter()
+            .map(Rule::read)
+            .collect(),
+        has_rules: false,
+    };
+    let mut below = schema
+        .properties
+        .values()
+        .chain(schema.additional_properties.as_deref())
+        .chain(schema.items.as_deref());
+    Schema {
+        has_rules: !schema.rules.is_empty() || below.any(|schema| schema.has_rules),
+        ..schema
     }
 }
 

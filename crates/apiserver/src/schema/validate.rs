@@ -2,18 +2,28 @@
 
 use serde_json::{Map, Value};
 
+use super::correlate::{Old, keys};
 use super::path::Path;
 use super::{Bounds, Definitions, ListType, Logic, Schema, Type, cause, formats};
 use crate::status::Cause;
 
 /// Every fault of a whole object, with the texts of a Kubernetes API server.
-pub fn validate(schema: &Schema, definitions: &Definitions, object: &Value) -> Vec<Cause> {
+///
+/// Where the old state is given, what is unchanged since then is not held against the object: a
+/// definition may have become stricter in between.
+pub fn validate(
+    schema: &Schema,
+    definitions: &Definitions,
+    object: &Value,
+    old: Option<&Value>,
+) -> Vec<Cause> {
     let mut validator = Validator {
         definitions,
         path: Path::default(),
         causes: Vec::new(),
     };
-    validator.value(schema, object);
+    let old = old.map(|old| Old::of(object, old));
+    validator.value(schema, object, old);
     validator.causes
 }
 
@@ -24,9 +34,10 @@ struct Validator<'a> {
 }
 
 impl Validator<'_> {
-    fn value(&mut self, schema: &Schema, value: &Value) {
+    fn value(&mut self, schema: &Schema, value: &Value, old: Option<Old<'_>>) {
         let schema = schema.resolve(self.definitions);
-        if value.is_null() && schema.nullable {
+        let unchanged = old.is_some_and(|old| old.unchanged);
+        if unchanged || value.is_null() && schema.nullable {
             return;
         }
         self.json_type(schema, value);
@@ -37,12 +48,12 @@ impl Validator<'_> {
         match value {
             Value::String(text) => self.string(schema, bounds, text),
             Value::Number(number) => self.number(schema, bounds, number),
-            Value::Array(items) => self.array(schema, bounds, items),
+            Value::Array(items) => self.array(schema, bounds, items, old),
             _ => {}
         }
         self.enumeration(schema, value);
         if let Value::Object(fields) = value {
-            self.object(schema, bounds, fields);
+            self.object(schema, bounds, fields, old);
         }
     }
 
@@ -129,7 +140,7 @@ impl Validator<'_> {
     /// The faults of `value` at this place under another schema.
     fn attempt(&mut self, schema: &Schema, value: &Value) -> Vec<Cause> {
         let before = self.causes.len();
-        self.value(schema, value);
+        self.value(schema, value, None);
         self.causes.split_off(before)
     }
 
@@ -198,11 +209,13 @@ impl Validator<'_> {
         }
     }
 
-    fn array(&mut self, schema: &Schema, bounds: &Bounds, items: &[Value]) {
+    fn array(&mut self, schema: &Schema, bounds: &Bounds, items: &[Value], old: Option<Old<'_>>) {
         if let Some(element) = &schema.items {
+            let olds = old.map(|old| old.items(schema, items));
             for (index, item) in items.iter().enumerate() {
+                let old = olds.as_ref().and_then(|olds| olds[index]);
                 let mark = self.path.enter_index(index);
-                self.value(element, item);
+                self.value(element, item, old);
                 self.path.leave(mark);
             }
         }
@@ -214,21 +227,9 @@ impl Validator<'_> {
             self.causes
                 .push(cause::too_many(self.path.as_str(), items.len(), max));
         }
-        let identity = |item: &Value| match schema.list_type {
-            Some(ListType::Set) => Some(item.clone()),
-            Some(ListType::Map) => Some(keys_of(schema, item)),
-            _ => None,
-        };
-        self.duplicates(items, identity);
-    }
-
-    fn duplicates(&mut self, items: &[Value], identity: impl Fn(&Value) -> Option<Value>) {
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, item) in items.iter().enumerate() {
-            let Some(identity) = identity(item) else {
-                return;
-            };
-            if !seen.insert(identity.to_string()) {
+        let before = old.and_then(|old| old.value.as_array());
+        if before.is_none_or(|before| duplicates(schema, before).is_empty()) {
+            for (index, identity) in duplicates(schema, items) {
                 let mark = self.path.enter_index(index);
                 self.causes
                     .push(cause::duplicate(self.path.as_str(), &identity));
@@ -249,7 +250,13 @@ impl Validator<'_> {
             .push(cause::unsupported(self.path.as_str(), value, supported));
     }
 
-    fn object(&mut self, schema: &Schema, bounds: &Bounds, fields: &Map<String, Value>) {
+    fn object(
+        &mut self,
+        schema: &Schema,
+        bounds: &Bounds,
+        fields: &Map<String, Value>,
+        old: Option<Old<'_>>,
+    ) {
         let count = fields.len() as u64;
         if let Some(min) = bounds.min_properties.filter(|&min| count < min) {
             self.invalid(
@@ -266,12 +273,31 @@ impl Validator<'_> {
                 self.causes.push(cause::required(self.path.child(name), ""));
             }
         }
+        if schema.embedded_resource {
+            self.resource(fields);
+        }
         for (name, value) in fields {
-            if let Some(schema) = schema.field(name) {
+            if let Some(field) = schema.field(name) {
+                let old = old.and_then(|old| old.field(schema, name, value));
                 let mark = self.path.enter(name);
-                self.value(schema, value);
+                self.value(field, value, old);
                 self.path.leave(mark);
             }
+        }
+    }
+
+    /// An object inside another says what it is.
+    fn resource(&mut self, fields: &Map<String, Value>) {
+        for name in ["apiVersion", "kind"] {
+            let path = self.path.child(name);
+            self.causes.extend(match fields.get(name) {
+                None => Some(cause::required(path, "must not be empty")),
+                Some(Value::String(text)) if text.is_empty() => {
+                    Some(cause::invalid(path, &fields[name], "must not be empty"))
+                }
+                Some(Value::String(_)) => None,
+                Some(other) => Some(cause::invalid(path, other, "must be a string")),
+            });
         }
     }
 }
@@ -290,22 +316,18 @@ const NO_BOUNDS: Bounds = Bounds {
     max_properties: None,
 };
 
-/// The identity of an element of a list of type `map`; missing keys count as their default.
-fn keys_of(schema: &Schema, item: &Value) -> Value {
-    let default = |key: &String| {
-        let field = schema
-            .items
-            .as_ref()
-            .and_then(|items| items.properties.get(key));
-        field.and_then(|field| field.default.clone())
+/// The elements of a set or a list map that were there before, each with its identity.
+fn duplicates(schema: &Schema, items: &[Value]) -> Vec<(usize, Value)> {
+    let identity: fn(&Schema, &Value) -> Value = match schema.list_type {
+        Some(ListType::Set) => |_, item| item.clone(),
+        Some(ListType::Map) => keys,
+        _ => return Vec::new(),
     };
-    let keys = schema.list_map_keys.iter().filter_map(|key| {
-        Some((
-            key.clone(),
-            item.get(key).cloned().or_else(|| default(key))?,
-        ))
-    });
-    Value::Object(keys.collect())
+    let mut seen = std::collections::HashSet::new();
+    let identities = items.iter().map(|item| identity(schema, item)).enumerate();
+    identities
+        .filter(|(_, identity)| !seen.insert(identity.to_string()))
+        .collect()
 }
 
 fn is_integer(value: &Value) -> bool {
@@ -344,7 +366,7 @@ mod tests {
     fn faults(spec: &Value, object: &Value) -> Vec<String> {
         let document = json!({"type": "object", "properties": {"spec": spec}});
         let schema = Schema::from_openapi(&document).unwrap();
-        validate(&schema, &Definitions::new(), &json!({"spec": object}))
+        validate(&schema, &Definitions::new(), &json!({"spec": object}), None)
             .into_iter()
             .map(|cause| format!("{}: {}", cause.field, cause.message))
             .collect()
