@@ -3,6 +3,7 @@
 //! * `path`, `query`, `negotiate`, `body`: what the request says
 //! * `filter`, `read`, `watch`: what it gets to see
 //! * `write`: what it changes; `token`, `review`: what it is given without a change
+//! * `in_flight`: how much of all that at a time
 //! * `documents`: what describes the API itself
 //! * `respond`: the answer; `closing`: its end when the server stops
 
@@ -10,6 +11,7 @@ mod body;
 mod closing;
 mod documents;
 mod filter;
+mod in_flight;
 mod negotiate;
 mod path;
 mod protobuf;
@@ -22,6 +24,7 @@ pub(crate) mod watch;
 mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -33,8 +36,10 @@ use crate::kind::Kind;
 use crate::objects::Objects;
 use crate::status::Status;
 use closing::Closing;
+pub(crate) use closing::closed;
 use documents::Documents;
 use filter::Filter;
+use in_flight::InFlight;
 use path::{Path, ResourcePath};
 use query::Query;
 use respond::View;
@@ -45,6 +50,7 @@ pub(crate) struct Handler {
     pub(crate) objects: Objects,
     documents: Documents,
     tokens: Tokens,
+    in_flight: InFlight,
 }
 
 /// One request to a resource, understood.
@@ -64,6 +70,7 @@ impl Handler {
             objects,
             documents,
             tokens,
+            in_flight: InFlight::default(),
         }
     }
 
@@ -74,6 +81,19 @@ impl Handler {
             Ok(response) => response,
             Err(status) => respond::error(&status),
         }
+    }
+
+    /// The same for clients that may be slow to say what they want.
+    pub(crate) async fn handle_within(
+        self: Arc<Self>,
+        limit: Duration,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let answer = tokio::time::timeout(limit, self.handle(request)).await;
+        answer.unwrap_or_else(|_| {
+            let why = "request did not complete within the allotted timeout";
+            respond::error(&Status::timeout(why))
+        })
     }
 
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -137,7 +157,14 @@ impl Handler {
         if one && kind.namespaced && path.namespace.is_empty() {
             return Err(Status::no_such_path());
         }
-        match (request.parts.method.as_str(), path.subresource.as_str()) {
+        let method = &request.parts.method;
+        let is_stream = request.query.flag("watch") && method == Method::GET;
+        let _place = if is_stream || self.is_extended(&request) {
+            None
+        } else {
+            self.in_flight.enter(&request.user, method)?
+        };
+        match (method.as_str(), path.subresource.as_str()) {
             ("GET", "") if !one || request.query.flag("watch") => self.collection(&request),
             ("GET", "") => self.object(&request),
             ("GET", "status") if kind.status_subresource => self.object(&request),
@@ -193,6 +220,14 @@ impl Handler {
             StatusCode::OK,
             view.list(&listing.objects, listing.metadata),
         ))
+    }
+
+    /// Whether an embedder's subresource is meant, which may stream.
+    fn is_extended(&self, request: &ResourceRequest) -> bool {
+        let handlers = &self.objects.extensions;
+        handlers
+            .handler(&request.kind, &request.path.subresource)
+            .is_some()
     }
 
     /// Hands a request to the embedder's handler of the subresource.

@@ -1,5 +1,7 @@
 //! The server as a whole: in process as a [`tower::Service`], and on a TLS port.
 
+mod activity;
+mod connection;
 mod listen;
 
 use std::convert::Infallible;
@@ -23,7 +25,7 @@ use crate::serve::Handler;
 use crate::status::Status;
 use crate::store::{self, Store};
 
-pub use listen::{ListenError, Listener};
+pub use listen::{Limits, ListenError, Listener};
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -223,6 +223,15 @@ impl Status {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
     }
 
+    /// 429: more is asked for at a time than is worked on at a time.
+    pub fn too_many_requests() -> Self {
+        let message = "Too many requests, please try again later.";
+        Self {
+            details: json!({"retryAfterSeconds": 1}),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
+        }
+    }
+
     /// 500: the server failed.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         let message = format!("Internal error occurred: {message}");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::protobuf::{self, ProtobufError};
@@ -20,6 +21,9 @@ const YAML: &str = "application/yaml";
 
 /// Takes in a whole body.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
+    if body.size_hint().lower() > LIMIT as u64 {
+        return Err(Status::too_large(LIMIT));
+    }
     // Boxed, because the compiler cannot see through the limit's bound on its error type.
     match Limited::new(body, LIMIT).collect().boxed().await {
         Ok(body) => Ok(body.to_bytes()),

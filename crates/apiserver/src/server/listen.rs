@@ -1,36 +1,20 @@
 //! The TLS port.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::ApiServer;
-use crate::access::User;
+use super::connection::Connection;
 use crate::access::pki::{Pki, PkiError};
-use crate::extend::BoxError;
-use crate::serve::Handler;
 
-/// Time for a TLS handshake, for a request's headers, and for a sign of life.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often a silent HTTP/2 client is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Most requests and watches at a time on one HTTP/2 connection.
-const STREAMS: u32 = 1000;
-/// Time for requests that run when the server stops.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// Time for requests that run when a connection or the server ends.
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// Pause after a failure to accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,11 +40,51 @@ pub enum ListenError {
     Pki(#[from] PkiError),
 }
 
+/// What a port takes from its clients before it closes their connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections at a time; further ones are closed at once.
+    pub connections: u32,
+    /// Time for a TLS handshake, and for an HTTP/2 client's sign of life.
+    pub handshake: Duration,
+    /// Time for a request's headers, also for the next ones of an HTTP/1 connection, and the silence
+    /// after which an HTTP/2 client is asked for a sign of life.
+    pub headers: Duration,
+    /// Time for a request's body and for the work on it. Watches and other streams only begin in it.
+    pub request: Duration,
+    /// Time for taking an answer of known length.
+    pub answer: Duration,
+    /// How long a connection may go without any request.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    /// Generous to clients that mean well. A connection takes some 30 KiB of memory.
+    fn default() -> Self {
+        Self {
+            connections: 4000.min(open_files() / 2),
+            handshake: Duration::from_secs(10),
+            headers: Duration::from_secs(30),
+            request: Duration::from_mins(1),
+            answer: Duration::from_mins(2),
+            idle: Duration::from_mins(3),
+        }
+    }
+}
+
+/// How many files this process may have open.
+fn open_files() -> u32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    u32::try_from(current).unwrap_or(u32::MAX)
+}
+
 /// A bound port that is not served yet.
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
+    limits: Limits,
 }
 
 impl Listener {
@@ -77,7 +101,17 @@ impl Listener {
         };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, address })
+        Ok(Self {
+            tcp,
+            address,
+            limits: Limits::default(),
+        })
+    }
+
+    /// Serves with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The address with its real port.
@@ -104,7 +138,7 @@ impl Listener {
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), ListenError> {
         let acceptor = TlsAcceptor::from(Arc::new(pki.server_config()?));
-        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(self.limits.connections as usize));
         let (closing, _) = watch::channel(false);
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -112,83 +146,31 @@ impl Listener {
                 accepted = self.tcp.accept() => accepted,
                 () = &mut stop => break,
             };
-            match accepted {
-                Ok((stream, _)) => {
-                    let connection = Connection {
-                        handler: Arc::clone(&server.handler),
-                        acceptor: acceptor.clone(),
-                        closing: closing.subscribe(),
-                        watcher: graceful.watcher(),
-                    };
-                    tokio::spawn(connection.serve(stream));
-                }
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
+            };
+            // A connection without a place is closed, so that its client can try again.
+            if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                let connection = Connection {
+                    handler: Arc::clone(&server.handler),
+                    acceptor: acceptor.clone(),
+                    limits: self.limits,
+                    closing: closing.subscribe(),
+                    _place: place,
+                };
+                tokio::spawn(connection.serve(stream));
             }
         }
         drop(self.tcp);
         closing.send_replace(true);
-        if tokio::time::timeout(FAREWELL, graceful.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!("some requests did not end in time and were cut off");
-        }
+        // When all places are free again, everyone is gone.
+        drop(places.acquire_many(self.limits.connections).await);
         Ok(())
-    }
-}
-
-struct Connection {
-    handler: Arc<Handler>,
-    acceptor: TlsAcceptor,
-    closing: watch::Receiver<bool>,
-    watcher: Watcher,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream) {
-        // Small answers must not wait for more to come.
-        let _ = stream.set_nodelay(true);
-        let handshake = tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream));
-        let stream = match handshake.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake timed out"),
-        };
-        let certificates = stream.get_ref().1.peer_certificates();
-        let user = certificates
-            .and_then(<[_]>::first)
-            .and_then(User::from_certificate)
-            .map(Arc::new);
-        let (handler, closing) = (self.handler, self.closing);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-            request.extensions_mut().insert(closing.clone());
-            if let Some(user) = &user {
-                request.extensions_mut().insert(Arc::clone(user));
-            }
-            let handler = Arc::clone(&handler);
-            async move { Ok::<_, Infallible>(handler.handle(request).await) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HANDSHAKE);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(HANDSHAKE);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        if let Err(error) = self.watcher.watch(connection).await {
-            tracing::debug!(%error, "connection ended with an error");
-        }
     }
 }
 

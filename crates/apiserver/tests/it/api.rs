@@ -11,7 +11,6 @@ use tower::ServiceExt as _;
 
 /// A server in this process, spoken to in plain HTTP.
 pub(crate) struct Api {
-    pub(crate) server: ApiServer,
     service: ApiService,
     _dir: TempDir,
 }
@@ -21,7 +20,6 @@ impl Api {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path(), extensions).await.unwrap();
         Self {
-            server: server.clone(),
             service: server.service(User::new("test", &[])),
             _dir: dir,
         }

@@ -17,7 +17,7 @@ const WRITERS: usize = 8;
 const WRITES: usize = 100;
 
 /// The example server as a process of its own, ready to answer.
-async fn spawn(dir: &Path) -> Child {
+pub(crate) async fn spawn(dir: &Path) -> Child {
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples/serve");
     let mut child = Command::new(program)

@@ -7,6 +7,7 @@ mod bodies;
 mod client;
 mod crash;
 mod custom;
+mod hostile;
 mod kubectl;
 mod openapi;
 mod stop;

@@ -1,12 +1,13 @@
 //! A server on a temporary folder and a real port, and kubectl to talk to it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use longshore_apiserver::ApiServer;
 use longshore_apiserver::access::pki::Pki;
 use longshore_apiserver::extend::Extensions;
-use longshore_apiserver::server::Listener;
+use longshore_apiserver::server::{Limits, Listener};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -18,6 +19,7 @@ pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) dir: TempDir,
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -36,9 +38,16 @@ impl Cluster {
     }
 
     pub(crate) async fn with(extensions: Extensions) -> Self {
+        Self::within(Limits::default(), extensions).await
+    }
+
+    /// A server that is less patient with its clients.
+    pub(crate) async fn within(limits: Limits, extensions: Extensions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path(), extensions).await.unwrap();
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listener.with_limits(limits);
+        let address = listener.address();
         let pki = Pki::open(&dir.path().join("pki"), &[]).unwrap();
         let kubeconfig = dir.path().join("kubeconfig");
         pki.write_kubeconfig(&kubeconfig, &listener.url()).unwrap();
@@ -54,6 +63,7 @@ impl Cluster {
             server,
             kubeconfig,
             dir,
+            address,
             stop,
             serving,
         }
