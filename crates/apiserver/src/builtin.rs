@@ -19,7 +19,7 @@ mod crd;
 mod csi;
 mod event;
 mod lease;
-mod merge_keys;
+pub(crate) mod merge_keys;
 mod namespace;
 mod node;
 mod pod;

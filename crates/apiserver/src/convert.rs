@@ -43,7 +43,10 @@ pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
 
 /// A stored object in the form of a kind.
 pub(crate) fn served(kind: &Kind, stored: &Object) -> Value {
-    let mut value = stored.value();
+    in_form(kind, stored.value())
+}
+
+fn in_form(kind: &Kind, mut value: Value) -> Value {
     let api_version = kind.api_version();
     if value["apiVersion"] != api_version.as_str() {
         if let Some(stored_as) = kind.hooks.stored_as {
@@ -52,6 +55,11 @@ pub(crate) fn served(kind: &Kind, stored: &Object) -> Value {
         value["apiVersion"] = api_version.into();
     }
     value
+}
+
+/// An object of one kind in the form of another one with the same storage.
+pub(crate) fn between(from: &Kind, to: &Kind, value: Value) -> Value {
+    in_form(to, stored(from, value))
 }
 
 /// An object of a kind in the form to be stored.

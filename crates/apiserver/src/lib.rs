@@ -22,7 +22,8 @@
 //! 2. `serve` understands path, parameters and headers, and finds the kind in the [`registry`].
 //! 3. `objects` makes the body an object of that kind with the help of [`schema`]: it checks types,
 //!    drops unknown fields, fills in defaults and [metadata](meta), and lets [`extend`]ed admission
-//!    have its say. A [`patch`] becomes a whole object first.
+//!    have its say. A [`patch`] becomes a whole object first, and so does what is
+//!    [applied](apply), which also keeps the record of who set which field.
 //! 4. [`store`] commits it and gives it the next revision. Only then do readers, watchers and the
 //!    client get to see it.
 //!
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod apply;
 pub mod builtin;
 mod convert;
 pub mod discovery;

@@ -69,6 +69,20 @@ pub fn set_finalizers(object: &mut Value, finalizers: &[&str]) {
     }
 }
 
+/// Takes `metadata.managedFields` out of an object; null where there are none.
+pub(crate) fn take_managed_fields(object: &mut Value) -> Value {
+    metadata_mut(object)
+        .remove("managedFields")
+        .unwrap_or_default()
+}
+
+/// Puts `metadata.managedFields` into an object, unless there are none.
+pub(crate) fn set_managed_fields(object: &mut Value, owners: Value) {
+    if owners.as_array().is_some_and(|owners| !owners.is_empty()) {
+        metadata_mut(object).insert("managedFields".into(), owners);
+    }
+}
+
 /// `metadata`, made where it is missing.
 pub(crate) fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
     child_mut(object, "metadata")

@@ -1,10 +1,12 @@
 //! What happens to objects: one path for every kind.
 //!
+//! * `apply`: server-side apply, and who owns what a write changes
 //! * `document`, `decode`: a request's body becomes a document, and that an object of a kind
 //! * `create`, `update`, `delete`: the three ways to change the store
 //! * `size`: how large an object may be
 //! * `special`: what namespaces, Pods and definitions do beyond the rest
 
+mod apply;
 mod create;
 pub(crate) mod decode;
 mod delete;
@@ -32,6 +34,9 @@ pub(crate) use delete::{DeleteOptions, Deleted, Propagation};
 pub(crate) use document::{Document, Malformed};
 pub(crate) use update::Origin;
 
+/// The manager of what the server writes on its own account.
+const SYSTEM_MANAGER: &str = "longshore";
+
 /// Which part of an object a request writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -43,8 +48,19 @@ pub(crate) enum Part {
     Finalize,
 }
 
+impl Part {
+    /// The subresource that it is written through; empty for the object itself.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
 /// One writing request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) kind: Arc<Kind>,
     pub(crate) namespace: String,
@@ -52,6 +68,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) part: Part,
     pub(crate) user: Arc<User>,
+    /// Who is to own the fields that it sets.
+    pub(crate) manager: String,
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
     /// What the client should be told beside the answer.
@@ -67,6 +85,7 @@ impl Call {
             name: name.into(),
             part: Part::Main,
             user: Arc::new(User::system()),
+            manager: SYSTEM_MANAGER.into(),
             dry_run: false,
             validation: FieldValidation::Ignore,
             warnings: Vec::new(),
@@ -103,15 +122,10 @@ impl Objects {
         object: Option<&Value>,
         old_object: Option<&Value>,
     ) -> Result<(), Status> {
-        let subresource = match call.part {
-            Part::Main => "",
-            Part::Status => "status",
-            Part::Finalize => "finalize",
-        };
         let warnings = self.extensions.review(&AdmissionRequest {
             kind: &call.kind,
             operation,
-            subresource,
+            subresource: call.part.subresource(),
             object,
             old_object,
             user: &call.user,

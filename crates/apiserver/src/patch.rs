@@ -10,6 +10,9 @@ use crate::meta;
 use crate::objects::{Document, size};
 use crate::status::Status;
 
+/// Media type of a configuration to apply, which is no change by itself.
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+
 /// Most operations of one JSON patch.
 const OPERATIONS_MAX: usize = 10_000;
 
@@ -45,21 +48,7 @@ impl Patch {
             "application/strategic-merge-patch+json" if kind.is_builtin() => {
                 Ok(Self::Strategic(document()?))
             }
-            "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
-                Err(Status::unsupported_media_type(
-                    "server-side apply is not supported by this server; apply on the client side \
-                     (kubectl apply without --server-side), or send a merge patch",
-                ))
-            }
-            _ => Err(Status::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: \
-                 application/json-patch+json, application/merge-patch+json{}",
-                if kind.is_builtin() {
-                    ", application/strategic-merge-patch+json"
-                } else {
-                    ""
-                }
-            ))),
+            _ => Err(unsupported(kind)),
         }
     }
 
@@ -85,6 +74,19 @@ impl Patch {
             }
         }
     }
+}
+
+/// 415, with what is taken for a kind.
+fn unsupported(kind: &Kind) -> Status {
+    let strategic = if kind.is_builtin() {
+        "application/strategic-merge-patch+json, "
+    } else {
+        ""
+    };
+    Status::unsupported_media_type(format!(
+        "the body of the request was in an unknown format - accepted media types include: \
+         application/json-patch+json, application/merge-patch+json, {strategic}{APPLY}"
+    ))
 }
 
 /// Applies a JSON patch step by step, because copies of copies grow without bound.

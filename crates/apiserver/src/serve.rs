@@ -2,7 +2,8 @@
 //!
 //! * `path`, `query`, `negotiate`, `body`: what the request says
 //! * `filter`, `read`, `watch`: what it gets to see
-//! * `write`: what it changes; `token`, `review`: what it is given without a change
+//! * `write`: what it changes, and `manager`: in whose name
+//! * `token`, `review`: what it is given without a change
 //! * `in_flight`: how much of all that at a time
 //! * `documents`: what describes the API itself
 //! * `respond`: the answer; `closing`: its end when the server stops
@@ -12,6 +13,7 @@ mod closing;
 mod documents;
 mod filter;
 mod in_flight;
+mod manager;
 mod negotiate;
 mod path;
 mod protobuf;

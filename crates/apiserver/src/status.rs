@@ -218,6 +218,24 @@ impl Status {
         }
     }
 
+    /// 422: the parameters of a request break rules; `kind` is that of the options, such as
+    /// `PatchOptions`.
+    pub fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
+        let texts: Vec<_> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect();
+        let text = match texts.as_slice() {
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {text}");
+        Self {
+            details: json!({"group": "meta.k8s.io", "kind": kind, "causes": causes}),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+        }
+    }
+
     /// 422: a patch cannot be applied to the object.
     pub fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)

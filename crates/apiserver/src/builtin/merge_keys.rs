@@ -91,6 +91,12 @@ const SETS: &[(&str, &str)] = &[
 /// Merged lists of type `atomic`: for server-side apply they are one value all the same.
 const ATOMIC_LISTS: &[(&str, &str)] = &[("core.v1.PodStatus", "hostIPs")];
 
+/// Fields whose value is an object that is one value there.
+const ATOMIC_FIELDS: &[(&str, &str)] = &[("core.v1.PodSpec", "nodeSelector")];
+
+/// Keys that need not be given.
+const KEY_DEFAULTS: &[(&str, &str, &str)] = &[("core.v1.ContainerPort", "protocol", "TCP")];
+
 /// Objects that are one value: a reference is never half of one and half of another.
 const ATOMIC_MAPS: &[&str] = &[
     "core.v1.ConfigMapKeySelector",
@@ -109,7 +115,7 @@ const ATOMIC_MAPS: &[&str] = &[
 ];
 
 /// Writes the facts into the definitions.
-pub(super) fn annotate(definitions: &mut Definitions) {
+pub(crate) fn annotate(definitions: &mut Definitions) {
     for &(definition, field, key) in MERGED {
         let retain_keys = RETAIN_KEYS.contains(&(definition, field));
         let keys = if key.is_empty() { &[][..] } else { &[key] };
@@ -134,6 +140,16 @@ pub(super) fn annotate(definitions: &mut Definitions) {
                 schema.list_type = Some(list_type);
                 schema.list_map_keys.clear();
             }
+        }
+    }
+    for (definition, field) in ATOMIC_FIELDS {
+        if let Some(schema) = field_of(definitions, definition, field) {
+            schema.atomic_map = true;
+        }
+    }
+    for &(definition, field, default) in KEY_DEFAULTS {
+        if let Some(schema) = field_of(definitions, definition, field) {
+            schema.default = Some(default.into());
         }
     }
     for definition in ATOMIC_MAPS {
@@ -177,7 +193,9 @@ mod tests {
             .chain(RETAIN_KEYS.iter().copied())
             .chain(MAPS.iter().map(|&(d, f, _)| (d, f)))
             .chain(SETS.iter().copied())
-            .chain(ATOMIC_LISTS.iter().copied());
+            .chain(ATOMIC_LISTS.iter().copied())
+            .chain(ATOMIC_FIELDS.iter().copied())
+            .chain(KEY_DEFAULTS.iter().map(|&(d, f, _)| (d, f)));
         for (definition, field) in rows {
             let schema = definitions.get(&full_name(definition)).expect(definition);
             assert!(

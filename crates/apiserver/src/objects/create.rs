@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Call, Document, Objects, decode, refused, special};
+use super::{Call, Document, Objects, Origin, decode, refused, special};
 use crate::convert;
 use crate::extend::Operation;
 use crate::kind::Kind;
@@ -24,6 +24,16 @@ impl Objects {
         call: &mut Call,
         document: Document,
     ) -> Result<Arc<Object>, Status> {
+        self.create_from(call, Origin::Replacement, document).await
+    }
+
+    /// Stores a new object that comes from a request of some origin.
+    pub(super) async fn create_from(
+        &self,
+        call: &mut Call,
+        origin: Origin,
+        document: Document,
+    ) -> Result<Arc<Object>, Status> {
         let kind = Arc::clone(&call.kind);
         let mut object = decode::conform(&kind, document, call.validation, &mut call.warnings)?;
         check_identity(call, &object)?;
@@ -31,11 +41,17 @@ impl Objects {
         let pattern = meta::text(&object, "/metadata/generateName").to_owned();
         let generated = meta::name(&object).is_empty() && !pattern.is_empty();
 
+        let claimed = meta::take_managed_fields(&mut object);
         meta::fill_new(&mut object, &kind, &call.namespace);
         special::fill_new(&kind, &mut object);
         if let Some(default) = kind.hooks.default {
             default(&mut object);
         }
+        let owners = match origin {
+            Origin::Apply => claimed,
+            Origin::Replacement | Origin::Patch => self.owners_of_new(call, &object, &claimed),
+        };
+        meta::set_managed_fields(&mut object, owners);
         for _ in 0..NAME_ATTEMPTS {
             if generated {
                 object["metadata"]["name"] = meta::generated_name(&pattern).into();

@@ -24,6 +24,8 @@ pub(crate) enum Origin {
     Replacement,
     /// The client sent a difference.
     Patch,
+    /// The client sent what it wants of the object. The proposal says who owns what afterwards.
+    Apply,
 }
 
 impl Objects {
@@ -41,15 +43,26 @@ impl Objects {
         let kind = Arc::clone(&call.kind);
         for _ in 0..ATTEMPTS {
             let stored = self.get(&kind, &call.namespace, &call.name)?;
-            let old = convert::served(&kind, &stored);
+            let mut old = convert::served(&kind, &stored);
             call.warnings.clear();
             let document = propose(&old)?;
-            let proposed = decode::conform(&kind, document, call.validation, &mut call.warnings)?;
+            let mut proposed =
+                decode::conform(&kind, document, call.validation, &mut call.warnings)?;
             check_identity(call, origin, &proposed, &old)?;
-            let new = self.next_state(call, proposed, &old);
-            if new == old {
+            let present = meta::take_managed_fields(&mut old);
+            let claimed = meta::take_managed_fields(&mut proposed);
+            let mut new = self.next_state(call, proposed, &old);
+            let owners = match origin {
+                Origin::Apply => claimed,
+                Origin::Replacement | Origin::Patch => {
+                    self.owners_of_change(call, (&old, &new), &present, &claimed)
+                }
+            };
+            if new == old && owners == present {
                 return Ok(stored);
             }
+            meta::set_managed_fields(&mut old, present);
+            meta::set_managed_fields(&mut new, owners);
             super::validate(&kind, &new, Some(&old))?;
             self.admit(call, Operation::Update, Some(&new), Some(&old))?;
             match self.store_changed(call, &stored, new).await {
@@ -128,6 +141,14 @@ fn with_field(base: &Value, from: &Value, field: &str) -> Value {
     object
 }
 
+/// 400: the body is about another object than the path.
+pub(super) fn other_name(name: &str, call: &Call) -> Status {
+    Status::bad_request(format!(
+        "the name of the object ({name}) does not match the name on the URL ({})",
+        call.name
+    ))
+}
+
 /// Whether a proposal is for this object, and for this state of it.
 fn check_identity(
     call: &Call,
@@ -141,10 +162,7 @@ fn check_identity(
         return Err(Status::bad_request("name must be provided"));
     }
     if name != call.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            call.name
-        )));
+        return Err(other_name(name, call));
     }
     if kind.namespaced && !namespace.is_empty() && namespace != call.namespace {
         return Err(Status::bad_request(

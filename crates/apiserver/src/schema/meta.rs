@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::generate::SchemaSettings;
 
 use super::{Definitions, Schema, Type, read};
+use crate::builtin::merge_keys;
 
 /// The name of `ObjectMeta` among the definitions.
 pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -15,7 +16,9 @@ pub fn object_meta() -> (&'static Schema, &'static Definitions) {
     static OBJECT_META_SCHEMA: LazyLock<(Schema, Definitions)> = LazyLock::new(|| {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
         let root = read(generator.subschema_for::<ObjectMeta>().to_value());
-        (root, definitions(&mut generator))
+        let mut definitions = definitions(&mut generator);
+        merge_keys::annotate(&mut definitions);
+        (root, definitions)
     });
     let (schema, definitions) = &*OBJECT_META_SCHEMA;
     (schema, definitions)

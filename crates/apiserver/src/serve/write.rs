@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::filter::Filter;
 use super::query::Query;
 use super::respond::{self, View};
-use super::{Handler, ResourceRequest, body, not_allowed, read, view};
+use super::{Handler, ResourceRequest, body, manager, not_allowed, read, view};
 use crate::extend::Body;
 use crate::meta;
 use crate::objects::{Call, DeleteOptions, Deleted, Document, Origin, Part, Propagation};
-use crate::patch::Patch;
+use crate::patch::{self, Patch};
 use crate::schema::{self, Type};
 use crate::status::Status;
 
@@ -77,6 +77,9 @@ impl Handler {
         let view = view(request)?;
         let mut call = call(request, part)?;
         let media_type = body::media_type(&request.parts.headers);
+        if media_type == patch::APPLY {
+            return self.apply(request, &view, call, content).await;
+        }
         let patch = Patch::parse(&request.kind, media_type, content)?;
         let propose = |present: &Value| patch.apply(&request.kind, present);
         let object = self
@@ -84,6 +87,32 @@ impl Handler {
             .update(&mut call, Origin::Patch, propose)
             .await?;
         Ok(answer(StatusCode::OK, &view.object(&object), &call))
+    }
+
+    async fn apply(
+        &self,
+        request: &ResourceRequest,
+        view: &View<'_>,
+        mut call: Call,
+        content: &[u8],
+    ) -> Result<Response<Body>, Status> {
+        // JSON is YAML, and quicker to read.
+        let is_json = content.trim_ascii_start().first() == Some(&b'{');
+        let document = if is_json {
+            Document::parse(content)
+        } else {
+            Document::parse_yaml(content)
+        };
+        let document = document
+            .map_err(|fault| Status::bad_request(format!("error decoding YAML: {fault}")))?;
+        let force = manager::force(&request.query)?;
+        let (object, is_new) = self.objects.apply(&mut call, document, force).await?;
+        let code = if is_new {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        Ok(answer(code, &view.object(&object), &call))
     }
 
     /// `pods/binding`: says on which node a Pod runs.
@@ -204,6 +233,7 @@ fn call(request: &ResourceRequest, part: Part) -> Result<Call, Status> {
         name: request.path.name.clone(),
         part,
         user: Arc::clone(&request.user),
+        manager: manager::of(request)?,
         dry_run: body::dry_run(&request.query)?,
         validation: body::field_validation(&request.query)?,
         warnings: Vec::new(),

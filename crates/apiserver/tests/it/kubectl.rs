@@ -276,14 +276,6 @@ async fn faults_are_explained() {
         let expected = format!("no matches for kind \"Nonsense\" in version \"{api_version}\"");
         assert!(answer.stderr.contains(&expected), "{}", answer.stderr);
     }
-    let side = cluster
-        .feed(&["apply", "--server-side", "-f", "-"], CONFIG)
-        .await;
-    assert!(
-        side.stderr.contains("server-side apply is not supported"),
-        "{}",
-        side.stderr
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod access_tokens;
 mod api;
+mod apply;
 mod bodies;
 mod client;
 mod crash;
