@@ -19,13 +19,18 @@ mod crd;
 mod csi;
 mod event;
 mod lease;
+mod limit_range;
 pub(crate) mod merge_keys;
 mod namespace;
+mod network;
 mod node;
-mod pod;
+pub(crate) mod pod;
+mod resource_quota;
 mod rows;
+pub(crate) mod scheduling;
 mod storage_class;
 mod volume;
+pub(crate) mod workload;
 
 use rows::{ROWS, TOKEN_REQUEST};
 

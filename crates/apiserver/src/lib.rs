@@ -46,6 +46,7 @@ pub mod meta;
 mod objects;
 pub mod openapi;
 pub mod patch;
+pub mod quota;
 pub mod registry;
 pub mod schema;
 pub mod selector;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::NO_HOOKS;
-use super::access::{count, fill, list, map, text};
+use super::access::{count, fill, is_true, list, map, text};
 use super::column::{AGE, Col};
 use crate::kind::Hooks;
 use crate::schema::cause;
@@ -109,6 +109,32 @@ pub(super) const CAPACITY_HOOKS: Hooks = Hooks {
     ..NO_HOOKS
 };
 
+pub(super) const ATTACHMENT_COLUMNS: &[Col] = &[
+    Col::new(
+        "Attacher",
+        "The driver that attaches the volume.",
+        |attachment| text(attachment, "/spec/attacher").into(),
+    ),
+    Col::new("PV", "The volume.", |attachment| {
+        text(attachment, "/spec/source/persistentVolumeName").into()
+    }),
+    Col::new("Node", "Where it is attached.", |attachment| {
+        text(attachment, "/spec/nodeName").into()
+    }),
+    Col::new("Attached", "Whether it is attached.", |attachment| {
+        is_true(attachment, "/status/attached").into()
+    })
+    .of("boolean"),
+    AGE,
+];
+
+pub(super) const ATTACHMENT_HOOKS: Hooks = Hooks {
+    default: Some(|attachment| fill(map(attachment, "status"), "attached", false)),
+    validate: Some(attachment_validate),
+    no_generation: true,
+    ..NO_HOOKS
+};
+
 fn driver_default(driver: &mut Value) {
     let spec = map(driver, "spec");
     fill(spec, "attachRequired", true);
@@ -148,6 +174,24 @@ fn capacity_validate(capacity: &Value, old: Option<&Value>) -> Vec<Cause> {
             let value = capacity.get(field).unwrap_or(&Value::Null);
             causes.push(cause::invalid(field, value, "field is immutable"));
         }
+    }
+    causes
+}
+
+/// A volume that is attached stays that volume, on that node.
+fn attachment_validate(attachment: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for field in ["attacher", "nodeName"] {
+        let value = attachment.pointer(&format!("/spec/{field}"));
+        if value.is_some_and(|value| value == "") {
+            causes.push(cause::required(format!("spec.{field}"), ""));
+        }
+    }
+    if let Some(old) = old
+        && old.get("spec") != attachment.get("spec")
+    {
+        let spec = attachment.get("spec").unwrap_or(&Value::Null);
+        causes.push(cause::invalid("spec", spec, "field is immutable"));
     }
     causes
 }

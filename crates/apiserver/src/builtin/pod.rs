@@ -12,6 +12,10 @@ mod defaults;
 mod paths;
 mod rules;
 
+pub(crate) use defaults::qos_class;
+pub(super) use defaults::spec as default_spec;
+pub(super) use rules::new as validate_new;
+
 pub(super) const COLUMNS: &[Col] = &[
     Col::new("Ready", "Containers that are ready, of all.", |pod| {
         Summary::of(pod).ready.into()

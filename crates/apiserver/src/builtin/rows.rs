@@ -4,21 +4,28 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
-    ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume,
+    PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event as EventsEvent;
-use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, Resource, SubResourceScope};
 use schemars::{JsonSchema, Schema as Document, SchemaGenerator};
 
 use super::column::{self, Col};
-use super::{NO_HOOKS, claim, config, crd, csi, event, lease, namespace, node, pod, question};
-use super::{storage_class, volume};
+use super::{NO_HOOKS, claim, config, crd, csi, event, lease, limit_range, namespace, network};
+use super::{node, pod, question, resource_quota, scheduling, storage_class, volume, workload};
 use crate::access::review;
 use crate::kind::{Hooks, Kind};
 use crate::schema::{Definitions, Schema};
@@ -62,6 +69,25 @@ pub(super) const ROWS: &[Row] = &[
         .short(&["sa"])
         .columns(config::SERVICE_ACCOUNT_COLUMNS)
         .hooks(config::SERVICE_ACCOUNT_HOOKS),
+    Row::of::<ResourceQuota>()
+        .short(&["quota"])
+        .status()
+        .columns(resource_quota::COLUMNS)
+        .hooks(resource_quota::HOOKS),
+    Row::of::<LimitRange>()
+        .short(&["limits"])
+        .columns(limit_range::COLUMNS)
+        .hooks(limit_range::HOOKS),
+    Row::of::<Service>()
+        .short(&["svc"])
+        .categories(&["all"])
+        .status()
+        .columns(network::SERVICE_COLUMNS)
+        .hooks(network::SERVICE_HOOKS),
+    Row::of::<Endpoints>()
+        .short(&["ep"])
+        .columns(network::ENDPOINTS_COLUMNS)
+        .hooks(network::ENDPOINTS_HOOKS),
     Row::of::<Event>()
         .short(&["ev"])
         .columns(event::CORE_COLUMNS)
@@ -70,6 +96,42 @@ pub(super) const ROWS: &[Row] = &[
         .short(&["ev"])
         .columns(event::COLUMNS)
         .hooks(event::HOOKS),
+    Row::of::<Deployment>()
+        .short(&["deploy"])
+        .categories(&["all"])
+        .status()
+        .columns(workload::DEPLOYMENT_COLUMNS)
+        .hooks(workload::DEPLOYMENT_HOOKS),
+    Row::of::<ReplicaSet>()
+        .short(&["rs"])
+        .categories(&["all"])
+        .status()
+        .columns(workload::REPLICA_SET_COLUMNS)
+        .hooks(workload::REPLICA_SET_HOOKS),
+    Row::of::<DaemonSet>()
+        .short(&["ds"])
+        .categories(&["all"])
+        .status()
+        .columns(workload::DAEMON_SET_COLUMNS)
+        .hooks(workload::DAEMON_SET_HOOKS),
+    Row::of::<ControllerRevision>()
+        .columns(workload::REVISION_COLUMNS)
+        .hooks(workload::REVISION_HOOKS),
+    Row::of::<Job>()
+        .categories(&["all"])
+        .status()
+        .columns(workload::job::COLUMNS)
+        .hooks(workload::job::HOOKS),
+    Row::of::<PodDisruptionBudget>()
+        .short(&["pdb"])
+        .status()
+        .columns(scheduling::BUDGET_COLUMNS)
+        .hooks(scheduling::BUDGET_HOOKS),
+    Row::of::<PriorityClass>()
+        .short(&["pc"])
+        .columns(scheduling::CLASS_COLUMNS)
+        .hooks(scheduling::CLASS_HOOKS),
+    Row::of::<EndpointSlice>().columns(network::SLICE_COLUMNS),
     Row::of::<Lease>()
         .columns(lease::COLUMNS)
         .hooks(lease::HOOKS),
@@ -88,6 +150,10 @@ pub(super) const ROWS: &[Row] = &[
         .hooks(csi::CAPACITY_HOOKS),
     Row::of::<SelfSubjectReview>().hooks(question(review::self_subject)),
     Row::of::<TokenReview>().hooks(question(review::token)),
+    Row::of::<VolumeAttachment>()
+        .status()
+        .columns(csi::ATTACHMENT_COLUMNS)
+        .hooks(csi::ATTACHMENT_HOOKS),
     Row::of::<CustomResourceDefinition>()
         .short(&["crd", "crds"])
         .categories(&["api-extensions"])

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, DeleteOptions, Objects};
+use crate::builtin::workload::job;
 use crate::convert;
 use crate::kind::Kind;
 use crate::meta;
@@ -56,6 +57,9 @@ pub(super) fn name_new(kind: &Kind, object: &mut Value) {
     if kind.is("", "namespaces") {
         let name = Value::from(meta::name(object));
         object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+    }
+    if kind.is("batch", "jobs") {
+        job::name_new(object);
     }
 }
 

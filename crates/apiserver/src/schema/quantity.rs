@@ -191,6 +191,76 @@ impl Quantity {
     pub fn is_zero(&self) -> bool {
         self.nano == 0
     }
+
+    /// Whether the value is an integer.
+    pub fn is_whole(&self) -> bool {
+        self.nano % NANO == 0
+    }
+
+    /// The next integer that is not below the value.
+    #[must_use]
+    pub fn rounded_up(self) -> Self {
+        let below = self.nano.div_euclid(NANO) * NANO;
+        let up = if below < self.nano { NANO } else { 0 };
+        Self {
+            nano: (below + up).min(LIMIT),
+            ..self
+        }
+    }
+
+    /// How often `other` fits into the value, with a fraction; not a number if both are zero.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    pub fn ratio(&self, other: &Self) -> f64 {
+        self.nano as f64 / other.nano as f64
+    }
+
+    /// A sum is written like its first part, unless that is nothing.
+    fn notation_with(&self, other: &Self) -> Notation {
+        if self.is_zero() {
+            other.notation
+        } else {
+            self.notation
+        }
+    }
+}
+
+impl Default for Quantity {
+    fn default() -> Self {
+        Self::from(0)
+    }
+}
+
+impl From<i64> for Quantity {
+    fn from(value: i64) -> Self {
+        Self {
+            nano: (i128::from(value) * NANO).max(-LIMIT),
+            notation: Notation::Decimal,
+        }
+    }
+}
+
+impl std::ops::Add for Quantity {
+    type Output = Self;
+
+    /// The sum, within the bounds of a quantity.
+    fn add(self, other: Self) -> Self {
+        Self {
+            nano: (self.nano + other.nano).clamp(-LIMIT, LIMIT),
+            notation: self.notation_with(&other),
+        }
+    }
+}
+
+impl std::ops::Sub for Quantity {
+    type Output = Self;
+
+    /// The difference, within the bounds of a quantity.
+    fn sub(self, other: Self) -> Self {
+        Self {
+            nano: (self.nano - other.nano).clamp(-LIMIT, LIMIT),
+            notation: self.notation_with(&other),
+        }
+    }
 }
 
 impl PartialEq for Quantity {
@@ -275,6 +345,18 @@ mod tests {
             QuantityError::Suffix
         );
         assert_eq!("1K".parse::<Quantity>().unwrap_err(), QuantityError::Suffix);
+    }
+
+    #[test]
+    fn sums_keep_the_notation_of_their_first_part() {
+        let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+        let sum = |a: &str, b: &str| (quantity(a) + quantity(b)).to_string();
+        assert_eq!(sum("0", "1Gi"), "1Gi");
+        assert_eq!(sum("1Gi", "1024Mi"), "2Gi");
+        assert_eq!(sum("1", "500m"), "1500m");
+        assert_eq!((quantity("1Gi") - quantity("1Gi")).to_string(), "0");
+        assert_eq!(quantity("1.2").rounded_up(), quantity("2"));
+        assert_eq!(quantity("-1.2").rounded_up(), quantity("-1"));
     }
 
     #[test]

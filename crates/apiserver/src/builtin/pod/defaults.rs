@@ -3,29 +3,52 @@
 use serde_json::{Map, Value, json};
 
 use super::super::access::{fill, list, map};
+use crate::schema::quantity::Quantity;
 
 type Fields = Map<String, Value>;
 
 /// Fills the defaults of a new Pod.
 pub(super) fn default(pod: &mut Value) {
-    let spec = map(pod, "spec");
+    let fields = map(pod, "spec");
+    spec(fields);
+    fill(fields, "enableServiceLinks", true);
+    fill(fields, "serviceAccountName", "default");
+    let account = fields["serviceAccountName"].clone();
+    fill(fields, "serviceAccount", account);
+    for name in ["containers", "initContainers"] {
+        objects(fields, name).for_each(requests);
+    }
+    let qos = qos_class(&Value::Object(fields.clone()));
+    let status = map(pod, "status");
+    fill(status, "phase", "Pending");
+    fill(status, "qosClass", qos);
+}
+
+/// Fills the defaults that a Pod shares with templates of Pods.
+pub(in crate::builtin) fn spec(spec: &mut Fields) {
     fill(spec, "restartPolicy", "Always");
     fill(spec, "dnsPolicy", "ClusterFirst");
     fill(spec, "schedulerName", "default-scheduler");
     fill(spec, "terminationGracePeriodSeconds", 30);
     fill(spec, "securityContext", json!({}));
-    fill(spec, "enableServiceLinks", true);
-    fill(spec, "serviceAccountName", "default");
-    let account = spec["serviceAccountName"].clone();
-    fill(spec, "serviceAccount", account);
     for name in ["containers", "initContainers"] {
         objects(spec, name).for_each(container);
     }
     objects(spec, "volumes").for_each(volume);
-    let qos = qos_class(&Value::Object(spec.clone()));
-    let status = map(pod, "status");
-    fill(status, "phase", "Pending");
-    fill(status, "qosClass", qos);
+}
+
+/// What a container may use it also asks for, where it does not say.
+fn requests(container: &mut Fields) {
+    if let Some(Value::Object(resources)) = container.get_mut("resources")
+        && let Some(Value::Object(limits)) = resources.get("limits").cloned()
+    {
+        fill(resources, "requests", json!({}));
+        if let Some(Value::Object(requests)) = resources.get_mut("requests") {
+            limits
+                .into_iter()
+                .for_each(|(name, limit)| fill(requests, &name, limit));
+        }
+    }
 }
 
 fn objects<'a>(parent: &'a mut Fields, name: &str) -> impl Iterator<Item = &'a mut Fields> {
@@ -47,16 +70,6 @@ fn container(container: &mut Fields) {
     };
     fill(container, "imagePullPolicy", policy);
     fill(container, "resources", json!({}));
-    if let Some(Value::Object(resources)) = container.get_mut("resources")
-        && let Some(Value::Object(limits)) = resources.get("limits").cloned()
-    {
-        fill(resources, "requests", json!({}));
-        if let Some(Value::Object(requests)) = resources.get_mut("requests") {
-            limits
-                .into_iter()
-                .for_each(|(name, limit)| fill(requests, &name, limit));
-        }
-    }
     objects(container, "ports").for_each(|port| fill(port, "protocol", "TCP"));
     for entry in objects(container, "env") {
         if let Some(Value::Object(field)) = entry
@@ -105,15 +118,15 @@ fn volume(volume: &mut Fields) {
 }
 
 /// Pod documentation, "Quality of Service classes".
-fn qos_class(spec: &Value) -> &'static str {
+pub(crate) fn qos_class(spec: &Value) -> &'static str {
     let containers: Vec<_> = list(spec, "/containers")
         .iter()
         .chain(list(spec, "/initContainers"))
         .collect();
     let get = |container: &Value, which: &str, resource: &str| {
-        container
-            .pointer(&format!("/resources/{which}/{resource}"))
-            .cloned()
+        let amount = container.pointer(&format!("/resources/{which}/{resource}"))?;
+        let amount: Quantity = amount.as_str()?.parse().ok()?;
+        (!amount.is_zero()).then_some(amount)
     };
     let resources = ["cpu", "memory"];
     let none = containers.iter().all(|container| {

@@ -18,7 +18,8 @@ pub(super) fn validate(pod: &Value, old: Option<&Value>) -> Vec<Cause> {
     }
 }
 
-fn new(pod: &Value) -> Vec<Cause> {
+/// The faults of a new Pod, or of a template of Pods.
+pub(in crate::builtin) fn new(pod: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     if list(pod, "/spec/containers").is_empty() {
         causes.push(cause::required("spec.containers", ""));
