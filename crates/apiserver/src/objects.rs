@@ -6,6 +6,7 @@
 //! * `size`: how large an object may be
 //! * `special`: what namespaces, Pods and definitions do beyond the rest
 
+mod admission;
 mod apply;
 mod create;
 pub(crate) mod decode;
@@ -29,6 +30,7 @@ use crate::schema;
 use crate::status::Status;
 use crate::store::{Object, Store, WriteError};
 
+pub(crate) use admission::Turns;
 pub(crate) use decode::FieldValidation;
 pub(crate) use delete::{DeleteOptions, Deleted, Propagation};
 pub(crate) use document::{Document, Malformed};
@@ -99,6 +101,7 @@ pub(crate) struct Objects {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) extensions: Extensions,
+    pub(crate) turns: Turns,
 }
 
 impl Objects {

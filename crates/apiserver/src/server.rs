@@ -19,7 +19,7 @@ use crate::access::pki::PkiError;
 use crate::access::token::Tokens;
 use crate::builtin;
 use crate::extend::{Body, BoxError, Extensions};
-use crate::objects::Objects;
+use crate::objects::{Objects, Turns};
 use crate::registry::Registry;
 use crate::serve::Handler;
 use crate::status::Status;
@@ -58,10 +58,15 @@ impl ApiServer {
             store,
             registry,
             extensions,
+            turns: Turns::default(),
         };
         objects.load_definitions().await;
         objects
             .make_system_namespaces()
+            .await
+            .map_err(StartError::First)?;
+        objects
+            .make_system_classes()
             .await
             .map_err(StartError::First)?;
         Ok(Self {

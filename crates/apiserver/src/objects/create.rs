@@ -47,6 +47,7 @@ impl Objects {
         if let Some(default) = kind.hooks.default {
             default(&mut object);
         }
+        self.complete(call, &mut object)?;
         let owners = match origin {
             Origin::Apply => claimed,
             Origin::Replacement | Origin::Patch => self.owners_of_new(call, &object, &claimed),
@@ -59,8 +60,12 @@ impl Objects {
             let mut object = object.clone();
             special::name_new(&kind, &mut object);
             super::validate(&kind, &object, None)?;
+            self.check_bounds(call, &object, true)?;
             self.admit(call, Operation::Create, Some(&object), None)?;
-            match self.store_new(call, object).await {
+            let charge = self.charge(call, &object, None).await?;
+            let written = self.store_new(call, object).await;
+            self.settle(charge, written.is_ok()).await;
+            match written {
                 Err(WriteError::Exists) if generated => {}
                 Err(error) => return Err(refused(&kind, &name_of(call, &pattern), &error)),
                 Ok(object) => return Ok(object),

@@ -41,6 +41,7 @@ impl Objects {
         propose: impl Fn(&Value) -> Result<Document, Status> + Send + Sync,
     ) -> Result<Arc<Object>, Status> {
         let kind = Arc::clone(&call.kind);
+        let _turn = self.quota_turn(call).await;
         for _ in 0..ATTEMPTS {
             let stored = self.get(&kind, &call.namespace, &call.name)?;
             let mut old = convert::served(&kind, &stored);
@@ -64,8 +65,12 @@ impl Objects {
             meta::set_managed_fields(&mut old, present);
             meta::set_managed_fields(&mut new, owners);
             super::validate(&kind, &new, Some(&old))?;
+            self.check_bounds(call, &new, false)?;
             self.admit(call, Operation::Update, Some(&new), Some(&old))?;
-            match self.store_changed(call, &stored, new).await {
+            let charge = self.charge(call, &new, Some(&old)).await?;
+            let written = self.store_changed(call, &stored, new).await;
+            self.settle(charge, written.is_ok()).await;
+            match written {
                 Err(WriteError::Stale) => {}
                 Err(error) => return Err(refused(&kind, &call.name, &error)),
                 Ok(object) => return Ok(object),
