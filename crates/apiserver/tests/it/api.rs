@@ -11,6 +11,7 @@ use tower::ServiceExt as _;
 
 /// A server in this process, spoken to in plain HTTP.
 pub(crate) struct Api {
+    pub(crate) server: ApiServer,
     service: ApiService,
     _dir: TempDir,
 }
@@ -21,6 +22,7 @@ impl Api {
         let server = ApiServer::open(dir.path(), extensions).await.unwrap();
         Self {
             service: server.service(User::new("test", &[])),
+            server,
             _dir: dir,
         }
     }
