@@ -7,6 +7,7 @@ mod event;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::kind::{Kind, StoredAs};
@@ -39,6 +40,18 @@ pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
         namespace,
         name: name.into(),
     }
+}
+
+/// The text of a stored object, where that is what the kind serves.
+pub(crate) fn as_stored<'a>(kind: &Kind, stored: &'a Object) -> Option<&'a Bytes> {
+    // The fields of an object are stored in their order, so this one comes first.
+    let version = stored.text().strip_prefix(b"{\"apiVersion\":\"")?;
+    let version = match kind.group.as_bytes() {
+        b"" => version,
+        group => version.strip_prefix(group)?.strip_prefix(b"/")?,
+    };
+    let rest = version.strip_prefix(kind.version.as_bytes())?;
+    rest.starts_with(b"\"").then(|| stored.text())
 }
 
 /// A stored object in the form of a kind.

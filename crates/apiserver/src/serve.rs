@@ -6,13 +6,16 @@
 //! * `token`, `review`: what it is given without a change
 //! * `in_flight`: how much of all that at a time
 //! * `documents`: what describes the API itself
-//! * `respond`: the answer; `closing`: its end when the server stops
+//! * `respond`: the answer; `items`: a long list; `compress`: its compression; `closing`: its end
+//!   when the server stops
 
 mod body;
 mod closing;
+mod compress;
 mod documents;
 mod filter;
 mod in_flight;
+mod items;
 mod manager;
 mod negotiate;
 mod path;
@@ -79,10 +82,15 @@ impl Handler {
     /// Answers one request. Who asks stands in its extensions as an [`Arc`] of a [`User`], unless
     /// they show a token.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        match self.answer(request).await {
+        let compress = compress::is_accepted(request.headers());
+        let response = match self.answer(request).await {
             Ok(response) => response,
             Err(status) => respond::error(&status),
+        };
+        if compress {
+            return compress::compressed(response);
         }
+        response
     }
 
     /// The same for clients that may be slow to say what they want.
@@ -192,7 +200,7 @@ impl Handler {
             namespace, name, ..
         } = &request.path;
         let object = self.objects.get(&request.kind, namespace, name)?;
-        Ok(respond::value(StatusCode::OK, &view.object(&object)))
+        Ok(respond::json_text(StatusCode::OK, view.text(&object)))
     }
 
     fn collection(&self, request: &ResourceRequest) -> Result<Response<Body>, Status> {
@@ -218,10 +226,7 @@ impl Handler {
             );
         }
         let listing = read::list(store, kind, &filter, query)?;
-        Ok(respond::json_text(
-            StatusCode::OK,
-            view.list(&listing.objects, listing.metadata),
-        ))
+        Ok(view.list(listing.objects, listing.metadata))
     }
 
     /// Whether an embedder's subresource is meant, which may stream.

@@ -29,6 +29,8 @@ pub struct Status {
     pub message: String,
     /// `details`: name, group, kind, uid, causes, retryAfterSeconds; `Null` where there are none.
     pub details: Value,
+    /// Where an expired list can go on; empty for all other errors.
+    pub continue_token: String,
 }
 
 impl Status {
@@ -38,6 +40,9 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
         });
+        if !self.continue_token.is_empty() {
+            status["metadata"]["continue"] = self.continue_token.as_str().into();
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
@@ -51,6 +56,7 @@ impl Status {
             reason,
             message: message.into(),
             details: Value::Null,
+            continue_token: String::new(),
         }
     }
 
@@ -200,15 +206,7 @@ impl Status {
             "" => kind.kind.clone(),
             group => format!("{}.{group}", kind.kind),
         };
-        let texts: Vec<_> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
-        let text = match texts.as_slice() {
-            [one] => one.clone(),
-            several => format!("[{}]", several.join(", ")),
-        };
-        let message = format!("{group_kind} \"{name}\" is invalid: {text}");
+        let message = format!("{group_kind} \"{name}\" is invalid: {}", joined(causes));
         let mut details = Self::about(kind, name);
         details["kind"] = kind.kind.clone().into();
         details["causes"] = json!(causes);
@@ -221,15 +219,7 @@ impl Status {
     /// 422: the parameters of a request break rules; `kind` is that of the options, such as
     /// `PatchOptions`.
     pub fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
-        let texts: Vec<_> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
-        let text = match texts.as_slice() {
-            [one] => one.clone(),
-            several => format!("[{}]", several.join(", ")),
-        };
-        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {text}");
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", joined(causes));
         Self {
             details: json!({"group": "meta.k8s.io", "kind": kind, "causes": causes}),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
@@ -284,5 +274,16 @@ impl Status {
             details,
             ..Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
         }
+    }
+}
+
+fn joined(causes: &[Cause]) -> String {
+    let texts: Vec<_> = causes
+        .iter()
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect();
+    match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
     }
 }

@@ -26,11 +26,13 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
+use crate::meta;
 pub use damage::Damage;
 use memory::Memory;
-pub use memory::{Expired, Page, Watch};
+pub use memory::{Expired, Page, Span, Watch};
 pub use restore::Restored;
 pub use trouble::Trouble;
 use writer::{OneWrite, Request, Shared};
@@ -46,30 +48,61 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    fn place(&self) -> String {
+        place(&self.namespace, &self.name)
+    }
+}
+
+fn place(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
 /// One state of one object: its JSON text, since most of what is stored is only ever copied to
 /// clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// The revision that made this state; also in `metadata.resourceVersion`.
     pub revision: u64,
+    /// `namespace/name`, which orders the objects of a resource.
+    place: Box<str>,
     text: Bytes,
 }
 
 impl Object {
-    /// A state that is or will be stored.
+    /// A state that is not stored.
     pub fn new(revision: u64, value: &Value) -> Self {
         Self {
             revision,
+            place: place(meta::namespace(value), meta::name(value)).into(),
             text: value.to_string().into(),
         }
     }
 
     /// A state whose text was written by this program.
-    fn from_text(revision: u64, text: Vec<u8>) -> Self {
+    fn from_text(revision: u64, key: &Key, text: impl Into<Bytes>) -> Self {
         Self {
             revision,
+            place: key.place().into(),
             text: text.into(),
         }
+    }
+
+    /// Namespace; empty for objects that live in none.
+    pub fn namespace(&self) -> &str {
+        self.place
+            .split_once('/')
+            .map_or("", |(namespace, _)| namespace)
+    }
+
+    /// Name.
+    pub fn name(&self) -> &str {
+        self.place.split_once('/').map_or("", |(_, name)| name)
+    }
+
+    /// `namespace/name`.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The object as JSON text.
@@ -271,13 +304,16 @@ impl Store {
             let sent = running.queue.send(request(reply));
             sent.map_err(|_| WriteError::Closed)?;
         }
-        // A blocking task rather than a plain await: it keeps a paused test clock from running
-        // ahead while the disk works.
-        let wait = tokio::task::spawn_blocking(move || answer.blocking_recv());
-        wait.await
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or(Err(WriteError::Closed))
+        let answer = match Handle::current().runtime_flavor() {
+            // A blocking task keeps the paused clock of a test from running ahead while the disk
+            // works.
+            RuntimeFlavor::CurrentThread => {
+                let wait = tokio::task::spawn_blocking(move || answer.blocking_recv());
+                wait.await.ok().and_then(Result::ok)
+            }
+            _ => answer.await.ok(),
+        };
+        answer.unwrap_or(Err(WriteError::Closed))
     }
 
     /// Why nothing can be written at present.
@@ -290,16 +326,15 @@ impl Store {
         self.shared.memory.get(key)
     }
 
-    /// Objects of a resource in the order of their keys, as one consistent view.
-    ///
-    /// `namespace` limits the list to one; `after` continues behind a key of an earlier page.
-    pub fn list(
-        &self,
-        resource: &str,
-        namespace: Option<&str>,
-        after: Option<(&str, &str)>,
-    ) -> Page {
-        self.shared.memory.list(resource, namespace, after)
+    /// The objects of a resource that are there now, of one namespace or of all, in the order of
+    /// their places.
+    pub fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.shared.memory.list(resource, namespace)
+    }
+
+    /// Some objects of a resource at some moment, as one consistent view.
+    pub fn page(&self, resource: &str, span: &Span<'_>) -> Result<Page, Expired> {
+        self.shared.memory.page(resource, span)
     }
 
     /// Follows a resource from after a revision.

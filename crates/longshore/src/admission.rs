@@ -8,7 +8,6 @@ use apiserver::{
     extend::{Admission, AdmissionRequest, Operation},
     status::Status,
 };
-use http::StatusCode;
 use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -65,14 +64,9 @@ fn check<S: DeserializeOwned>(
 }
 
 fn spec<S: DeserializeOwned>(request: &AdmissionRequest<'_>, object: &Value) -> Result<S, Status> {
-    S::deserialize(&object["spec"]).map_err(|error| Status {
-        code: StatusCode::BAD_REQUEST,
-        reason: "BadRequest",
-        message: format!(
-            "spec cannot be read as that of a {}: {error}",
-            request.kind.kind
-        ),
-        details: Value::Null,
+    S::deserialize(&object["spec"]).map_err(|error| {
+        let kind = &request.kind.kind;
+        Status::bad_request(format!("spec cannot be read as that of a {kind}: {error}"))
     })
 }
 
@@ -83,10 +77,8 @@ fn refusal(request: &AdmissionRequest<'_>, fault: &Fault) -> Status {
     } else {
         POPULATOR_WEBHOOK
     };
+    let message = format!("admission webhook \"{webhook}\" denied the request: {fault}");
     Status {
-        code: StatusCode::UNPROCESSABLE_ENTITY,
-        reason: "Invalid",
-        message: format!("admission webhook \"{webhook}\" denied the request: {fault}"),
         details: json!({
             "name": request.name,
             "group": request.kind.group,
@@ -95,5 +87,6 @@ fn refusal(request: &AdmissionRequest<'_>, fault: &Fault) -> Status {
                 "reason": fault.reason, "message": fault.message, "field": fault.field,
             }],
         }),
+        ..Status::unprocessable(message)
     }
 }

@@ -146,8 +146,8 @@ impl Objects {
 
     /// Serves the definitions that are stored, and goes on with deletions that were cut short.
     pub(crate) async fn load_definitions(&self) {
-        let page = self.store.list(&definitions(), None, None);
-        let definitions: Vec<_> = page.objects.iter().map(|crd| crd.value()).collect();
+        let stored = self.store.list(&definitions(), None);
+        let definitions: Vec<_> = stored.iter().map(|crd| crd.value()).collect();
         for crd in &definitions {
             self.registry.install(crd);
         }
@@ -179,14 +179,8 @@ impl Objects {
             return;
         };
         if let Some(kind) = kinds.first() {
-            for object in self
-                .store
-                .list(&convert::storage_resource(kind), None, None)
-                .objects
-            {
-                let object = object.value();
-                let (namespace, name) = (meta::namespace(&object), meta::name(&object));
-                let mut call = Call::system(kind, namespace, name);
+            for object in self.store.list(&convert::storage_resource(kind), None) {
+                let mut call = Call::system(kind, object.namespace(), object.name());
                 let deleted = Box::pin(self.delete(&mut call, &DeleteOptions::default())).await;
                 if let Err(error) = deleted {
                     tracing::warn!(%error, "cannot delete an object of a deleted definition");
@@ -210,7 +204,7 @@ impl Objects {
             let Some(stored) = self.store.get(&key) else {
                 break;
             };
-            let empty = self.store.list(name, None, None).objects.is_empty();
+            let empty = self.store.list(name, None).is_empty();
             let present = stored.value();
             if !empty || !meta::is_deleting(&present) {
                 break;

@@ -4,7 +4,6 @@
 //! broken request (400) and not an invalid object (422), and quantities come back in their
 //! canonical form. Of custom resources only `metadata` is typed.
 
-use http::StatusCode;
 use serde_json::Value;
 
 use super::quantity::{Quantity, QuantityError};
@@ -37,14 +36,9 @@ pub fn decode(kind: &Kind, object: &mut Value) -> Result<(), Status> {
     };
     decoded.map_err(|fault| {
         let (name, version) = (&kind.kind, &kind.version);
-        Status {
-            code: StatusCode::BAD_REQUEST,
-            reason: "BadRequest",
-            message: format!(
-                "{name} in version \"{version}\" cannot be handled as a {name}: {fault}"
-            ),
-            details: Value::Null,
-        }
+        Status::bad_request(format!(
+            "{name} in version \"{version}\" cannot be handled as a {name}: {fault}"
+        ))
     })
 }
 

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::SelectorError;
 use crate::kind::Kind;
 
+const NAME: &str = "metadata.name";
+const NAMESPACE: &str = "metadata.namespace";
+
 /// A conjunction of tests on the few fields that a kind can be selected by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldSelector {
@@ -51,11 +54,27 @@ impl FieldSelector {
         self.terms.is_empty()
     }
 
+    /// Whether it asks for nothing but name and namespace.
+    pub fn is_of_place(&self) -> bool {
+        self.terms
+            .iter()
+            .all(|term| term.field == NAME || term.field == NAMESPACE)
+    }
+
+    /// Whether a name and a namespace fulfil every term that asks for them.
+    pub fn matches_place(&self, namespace: &str, name: &str) -> bool {
+        self.terms.iter().all(|term| match term.field.as_str() {
+            NAME => (name == term.value) == term.equal,
+            NAMESPACE => (namespace == term.value) == term.equal,
+            _ => true,
+        })
+    }
+
     /// Also asks for a name.
     #[must_use]
     pub fn and_name(mut self, name: &str) -> Self {
         self.terms.push(Term {
-            field: "metadata.name".into(),
+            field: NAME.into(),
             value: name.into(),
             equal: true,
         });
@@ -105,9 +124,9 @@ fn fields(kind: &Kind, object: &Value) -> Vec<(&'static str, String)> {
         .fields
         .map(|fields| fields(object))
         .unwrap_or_default();
-    fields.push(("metadata.name", text("/metadata/name")));
+    fields.push((NAME, text("/metadata/name")));
     if kind.namespaced {
-        fields.push(("metadata.namespace", text("/metadata/namespace")));
+        fields.push((NAMESPACE, text("/metadata/namespace")));
     }
     fields
 }

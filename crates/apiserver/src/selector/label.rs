@@ -1,6 +1,6 @@
 //! `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::SelectorError;
 use crate::meta::names;
@@ -48,20 +48,20 @@ impl LabelSelector {
 
     /// Whether an object's labels fulfil every requirement.
     pub fn matches(&self, object: &Value) -> bool {
-        let labels = object
-            .pointer("/metadata/labels")
-            .and_then(Value::as_object);
+        let labels = object.pointer("/metadata/labels");
+        self.accepts(|key| labels?.get(key)?.as_str())
+    }
+
+    /// Whether the labels that `label` finds by their keys fulfil every requirement.
+    pub fn accepts<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.requirements
             .iter()
-            .all(|requirement| requirement.holds(labels))
+            .all(|requirement| requirement.holds(label(&requirement.key)))
     }
 }
 
 impl Requirement {
-    fn holds(&self, labels: Option<&Map<String, Value>>) -> bool {
-        let value = labels
-            .and_then(|labels| labels.get(&self.key))
-            .and_then(Value::as_str);
+    fn holds(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|value| value.parse::<i64>().ok());
         let listed = |values: &[String]| value.is_some_and(|v| values.iter().any(|w| w == v));
         match &self.test {

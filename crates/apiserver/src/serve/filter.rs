@@ -1,9 +1,12 @@
 //! Which objects of a resource a request is about.
 
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
 use super::query::Query;
 use crate::convert;
 use crate::kind::Kind;
-use crate::meta;
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
 use crate::store::Object;
@@ -15,6 +18,18 @@ pub(crate) struct Filter {
     pub(crate) namespace: Option<String>,
     labels: LabelSelector,
     fields: FieldSelector,
+}
+
+/// What a label selector has to read of an object.
+#[derive(Debug, Deserialize)]
+struct Labelled {
+    metadata: Labels,
+}
+
+#[derive(Debug, Deserialize)]
+struct Labels {
+    #[serde(default)]
+    labels: HashMap<String, String>,
 }
 
 impl Filter {
@@ -47,12 +62,28 @@ impl Filter {
         !self.labels.is_empty() || !self.fields.is_empty()
     }
 
-    /// Whether a stored object is meant.
+    /// Whether a stored object is meant. Reads no more of it than the selectors need.
     pub(crate) fn matches(&self, kind: &Kind, stored: &Object) -> bool {
-        let object = convert::served(kind, stored);
         let home = self.namespace.as_deref();
-        home.is_none_or(|namespace| namespace == meta::namespace(&object))
-            && self.labels.matches(&object)
-            && self.fields.matches(kind, &object)
+        if home.is_some_and(|namespace| namespace != stored.namespace()) {
+            return false;
+        }
+        if !self.fields.is_of_place() {
+            let object = convert::served(kind, stored);
+            return self.labels.matches(&object) && self.fields.matches(kind, &object);
+        }
+        self.fields.matches_place(stored.namespace(), stored.name())
+            && (self.labels.is_empty() || self.matches_labels(stored))
+    }
+
+    fn matches_labels(&self, stored: &Object) -> bool {
+        match serde_json::from_slice::<Labelled>(stored.text()) {
+            Ok(Labelled { metadata }) => {
+                let label = |key: &str| metadata.labels.get(key).map(String::as_str);
+                self.labels.accepts(label)
+            }
+            // Labels of another shape than usual.
+            Err(_) => self.labels.matches(&stored.value()),
+        }
     }
 }

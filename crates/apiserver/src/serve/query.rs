@@ -40,7 +40,9 @@ impl Query {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!("invalid value \"{text}\" of parameter {name}"))
+            Status::bad_request(format!(
+                "strconv.ParseInt: parsing \"{text}\": invalid syntax"
+            ))
         })
     }
 }

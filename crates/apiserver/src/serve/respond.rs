@@ -1,11 +1,14 @@
 //! Writing answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
+use super::items::Items;
 use super::negotiate::Form;
 use super::query::Query;
 use crate::convert;
@@ -50,26 +53,51 @@ impl View<'_> {
         }
     }
 
-    /// Many objects in this form, as JSON text.
-    pub(crate) fn list(&self, objects: &[impl AsRef<Object>], list_meta: Value) -> Vec<u8> {
+    /// One object in this form, as JSON text.
+    pub(crate) fn text(&self, stored: &Object) -> Bytes {
+        let same = convert::as_stored(self.kind, stored).filter(|_| self.form == Form::Object);
+        match same {
+            Some(text) => text.clone(),
+            None => self.object(stored).to_string().into(),
+        }
+    }
+
+    /// Many objects in this form, as an answer.
+    pub(crate) fn list(&self, objects: Vec<Arc<Object>>, list_meta: Value) -> Response<Body> {
+        let same = |object: &Arc<Object>| convert::as_stored(self.kind, object).is_some();
+        let body = if self.form == Form::Object && objects.iter().all(same) {
+            let items = Items::new(self.list_head(list_meta).into(), objects);
+            items.map_err(BoxError::from).boxed_unsync()
+        } else {
+            full(self.list_text(&objects, list_meta))
+        };
+        json_body(StatusCode::OK, body)
+    }
+
+    /// A list up to its first item.
+    fn list_head(&self, list_meta: Value) -> Vec<u8> {
+        let (kind, api_version) = match self.form {
+            Form::Metadata => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1".into()),
+            _ => (self.kind.list_kind.clone(), self.kind.api_version()),
+        };
+        let head = json!({"kind": kind, "apiVersion": api_version, "metadata": list_meta});
+        let mut text = head.to_string().into_bytes();
+        text.pop();
+        text.extend_from_slice(b",\"items\":[");
+        text
+    }
+
+    fn list_text(&self, objects: &[Arc<Object>], list_meta: Value) -> Vec<u8> {
         let objects = objects
             .iter()
-            .map(|object| convert::served(self.kind, object.as_ref()));
+            .map(|object| convert::served(self.kind, object));
         if self.form == Form::Table {
             let objects: Vec<_> = objects.collect();
             let objects: Vec<_> = objects.iter().collect();
             let table = table::render(self.kind, &objects, list_meta, self.include);
             return table.to_string().into_bytes();
         }
-        let (kind, api_version) = match self.form {
-            Form::Metadata => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1".into()),
-            _ => (self.kind.list_kind.clone(), self.kind.api_version()),
-        };
-        let head = json!({"kind": kind, "apiVersion": api_version, "metadata": list_meta});
-        // Items are written one by one: a list may be long, and is not to be copied as a whole.
-        let mut text = head.to_string().into_bytes();
-        text.pop();
-        text.extend_from_slice(b",\"items\":[");
+        let mut text = self.list_head(list_meta);
         for (index, object) in objects.enumerate() {
             if index > 0 {
                 text.push(b',');
@@ -107,7 +135,12 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 
 /// JSON text as an answer.
 pub(crate) fn json_text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(full(text));
+    json_body(code, full(text))
+}
+
+/// JSON that may still be in the making as an answer.
+pub(crate) fn json_body(code: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);

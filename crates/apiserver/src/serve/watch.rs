@@ -9,18 +9,20 @@ use futures::stream;
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::closing::{Closing, closed};
 use super::filter::Filter;
+use super::items::PIECE;
 use super::negotiate::Form;
 use super::query::Query;
-use super::read::{self, Moment};
+use super::read;
 use super::respond::{self, View};
 use crate::convert;
 use crate::extend::{Body, BoxError};
 use crate::kind::Kind;
+use crate::schema::cause;
 use crate::status::Status;
 use crate::store::{Change, Event, Expired, Object, Store, Watch};
 use crate::table::IncludeObject;
@@ -46,21 +48,18 @@ pub(crate) fn start(
     query: &Query,
     closing: Option<Closing>,
 ) -> Result<Response<Body>, Status> {
-    let bookmarks = query.flag("allowWatchBookmarks");
-    let streaming_list = query.flag("sendInitialEvents");
-    check_options(query, streaming_list)?;
+    check_options(query)?;
     let lifetime = lifetime(query)?;
-    let resource = convert::storage_resource(kind);
-    let moment = Moment::parse(query)?;
-    let mut initial = None;
-    let from = match moment {
-        Moment::NotOlderThan(from) if from > 0 && !streaming_list => from,
-        _ => {
-            let listing = read::list(store, kind, &filter, &initial_query(query))?;
-            initial = Some(listing.objects);
-            listing.revision
-        }
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let asked = read::revision(query)?.filter(|revision| *revision > 0);
+    let initial_events = query.get("sendInitialEvents");
+    let initial_events = initial_events.map(|_| query.flag("sendInitialEvents"));
+    let (present, from) = match (asked, initial_events) {
+        (Some(from), None | Some(false)) => (Vec::new(), from),
+        (None, Some(false)) => (Vec::new(), store.revision()),
+        (least, None | Some(true)) => read::present(store, kind, &filter, least.unwrap_or(0))?,
     };
+    let resource = convert::storage_resource(kind);
     let now = Instant::now();
     let mut watcher = Watcher {
         watch: store.watch(&resource, from),
@@ -72,11 +71,15 @@ pub(crate) fn start(
         deadline: now + lifetime,
         next_bookmark: now + BOOKMARK_EVERY,
         closing,
-        pending: VecDeque::new(),
+        pending: present.into_iter().map(Pending::Present).collect(),
         table_started: false,
         ended: false,
     };
-    watcher.begin(initial, streaming_list && bookmarks);
+    if bookmarks && initial_events == Some(true) {
+        watcher
+            .pending
+            .push_back(Pending::Bookmark { ends_initial: true });
+    }
     let chunks = stream::unfold(watcher, |mut watcher| async move {
         let chunk = watcher.next().await?;
         Some((Ok::<_, BoxError>(Frame::data(chunk)), watcher))
@@ -86,36 +89,41 @@ pub(crate) fn start(
     Ok(response)
 }
 
-fn check_options(query: &Query, streaming_list: bool) -> Result<(), Status> {
-    if streaming_list && query.get("resourceVersionMatch") != Some("NotOlderThan") {
-        return Err(Status::unprocessable(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
-             resourceVersionMatch to NotOlderThan",
-        ));
+/// Refuses parameters of a watch that contradict each other.
+fn check_options(query: &Query) -> Result<(), Status> {
+    const MATCH: &str = "resourceVersionMatch";
+    let given = query.get(MATCH);
+    let has_initial_events = query.get("sendInitialEvents").is_some();
+    let mut causes = Vec::new();
+    let mut forbid = |detail: &str| causes.push(cause::forbidden(MATCH, detail));
+    if has_initial_events && given != Some("NotOlderThan") {
+        forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     }
-    if streaming_list && !query.flag("allowWatchBookmarks") {
-        return Err(Status::unprocessable(
-            "allowWatchBookmarks: Forbidden: sendInitialEvents requires allowWatchBookmarks",
-        ));
+    if given.is_some() && !has_initial_events {
+        forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     }
-    Ok(())
+    if given.is_some() && query.get("continue").is_some() {
+        forbid("resourceVersionMatch is forbidden for continue");
+    }
+    if let Some(given) = given.filter(|given| *given != "NotOlderThan") {
+        causes.push(cause::unsupported(MATCH, &given.into(), ["NotOlderThan"]));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid_options("ListOptions", &causes))
 }
 
-/// What of a watch's parameters also applies to the list it starts with.
-fn initial_query(query: &Query) -> Query {
-    match query.get("resourceVersion") {
-        Some(revision) => Query::parse(&format!("resourceVersion={revision}")),
-        None => Query::default(),
-    }
-}
-
+/// How long a watch is served: what the client asks for, or else a random time, so that the
+/// watches of many clients do not all end at once.
 fn lifetime(query: &Query) -> Result<Duration, Status> {
-    let asked = query
-        .number("timeoutSeconds")?
-        .filter(|seconds| *seconds > 0);
+    let asked = query.number::<i64>("timeoutSeconds")?;
     let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
     let own = LIFETIME + LIFETIME * random / 256;
-    Ok(asked.map_or(own, Duration::from_secs).min(LIFETIME_MAX))
+    Ok(match asked.unwrap_or(0) {
+        0 => own,
+        seconds => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LIFETIME_MAX),
+    })
 }
 
 struct Watcher {
@@ -145,20 +153,7 @@ enum Pending {
     },
 }
 
-/// Bytes after which a chunk is sent although more is ready.
-const CHUNK: usize = 64 * 1024;
-
 impl Watcher {
-    /// Queues the objects that are there at the start.
-    fn begin(&mut self, initial: Option<Vec<Arc<Object>>>, mark_end: bool) {
-        let present = initial.into_iter().flatten().map(Pending::Present);
-        self.pending.extend(present);
-        if mark_end {
-            self.pending
-                .push_back(Pending::Bookmark { ends_initial: true });
-        }
-    }
-
     /// Waits for the next lines; none when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -204,7 +199,7 @@ impl Watcher {
     /// The next lines of what is pending; empty when none of it is to be sent.
     fn chunk(&mut self) -> Bytes {
         let mut chunk = Vec::new();
-        while chunk.len() < CHUNK
+        while chunk.len() < PIECE
             && let Some(pending) = self.pending.pop_front()
         {
             match pending {
@@ -247,12 +242,14 @@ impl Watcher {
             form: self.form,
             include: self.include,
         };
-        let mut object = view.object(stored);
         if self.form == Form::Table && std::mem::replace(&mut self.table_started, true) {
             // The client knows the columns; given again they would be printed again.
-            object["columnDefinitions"] = json!([]);
+            let mut table = view.object(stored);
+            table["columnDefinitions"] = json!([]);
+            append_line(chunk, type_, table.to_string().as_bytes());
+        } else {
+            append_line(chunk, type_, &view.text(stored));
         }
-        append_line(chunk, type_, &object);
     }
 
     fn append_bookmark(&mut self, chunk: &mut Vec<u8>, ends_initial: bool) {
@@ -275,23 +272,22 @@ impl Watcher {
         if ends_initial {
             object["metadata"]["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
-        append_line(chunk, "BOOKMARK", &object);
+        append_line(chunk, "BOOKMARK", object.to_string().as_bytes());
     }
 
     fn expire(&mut self, expired: Expired) -> Bytes {
         self.ended = true;
         let mut chunk = Vec::new();
-        append_line(
-            &mut chunk,
-            "ERROR",
-            &Status::expired(expired.to_string()).to_value(),
-        );
+        let status = Status::expired(expired.to_string()).to_value();
+        append_line(&mut chunk, "ERROR", status.to_string().as_bytes());
         chunk.into()
     }
 }
 
-fn append_line(chunk: &mut Vec<u8>, type_: &str, object: &Value) {
-    chunk.extend_from_slice(format!("{{\"type\":\"{type_}\",\"object\":").as_bytes());
-    respond::append(chunk, object);
+fn append_line(chunk: &mut Vec<u8>, type_: &str, object: &[u8]) {
+    chunk.extend_from_slice(b"{\"type\":\"");
+    chunk.extend_from_slice(type_.as_bytes());
+    chunk.extend_from_slice(b"\",\"object\":");
+    chunk.extend_from_slice(object);
     chunk.extend_from_slice(b"}\n");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ impl Handler {
         let mut call = call(request, Part::Main)?;
         let document = body::parse(&request.parts.headers, &request.kind.kind, content)?;
         let object = self.objects.create(&mut call, document).await?;
-        Ok(answer(StatusCode::CREATED, &view.object(&object), &call))
+        Ok(answer(StatusCode::CREATED, view.text(&object), &call))
     }
 
     async fn replace(
@@ -65,7 +66,7 @@ impl Handler {
             .objects
             .update(&mut call, Origin::Replacement, propose)
             .await?;
-        Ok(answer(StatusCode::OK, &view.object(&object), &call))
+        Ok(answer(StatusCode::OK, view.text(&object), &call))
     }
 
     async fn patch(
@@ -86,7 +87,7 @@ impl Handler {
             .objects
             .update(&mut call, Origin::Patch, propose)
             .await?;
-        Ok(answer(StatusCode::OK, &view.object(&object), &call))
+        Ok(answer(StatusCode::OK, view.text(&object), &call))
     }
 
     async fn apply(
@@ -152,7 +153,7 @@ impl Handler {
             .await?;
         let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
                           "status": "Success", "code": 201});
-        Ok(answer(StatusCode::CREATED, &done, &call))
+        Ok(answer(StatusCode::CREATED, done.to_string(), &call))
     }
 
     async fn remove(
@@ -167,10 +168,12 @@ impl Handler {
             ..call(request, Part::Main)?
         };
         let shown = match self.objects.delete(&mut call, &options).await? {
-            Deleted::Gone(object) => respond::deleted(&request.kind, &object.value()),
-            Deleted::Marked(object) => view.object(&object),
+            Deleted::Gone(object) => respond::deleted(&request.kind, &object.value())
+                .to_string()
+                .into(),
+            Deleted::Marked(object) => view.text(&object),
         };
-        Ok(answer(StatusCode::OK, &shown, &call))
+        Ok(answer(StatusCode::OK, shown, &call))
     }
 
     async fn remove_all(
@@ -188,7 +191,7 @@ impl Handler {
         let listing = read::list(&self.objects.store, kind, &filter, &Query::default())?;
         let mut last = call(request, Part::Main)?;
         for object in &listing.objects {
-            let name = meta::name(&object.value()).to_owned();
+            let name = object.name().to_owned();
             let mut call = Call {
                 name,
                 dry_run,
@@ -201,15 +204,14 @@ impl Handler {
                 Ok(_) => last.warnings.append(&mut call.warnings),
             }
         }
-        let text = view.list(&listing.objects, listing.metadata);
-        let mut response = respond::json_text(StatusCode::OK, text);
+        let mut response = view.list(listing.objects, listing.metadata);
         respond::warn(&mut response, &last.warnings);
         Ok(response)
     }
 }
 
-fn answer(code: StatusCode, value: &Value, call: &Call) -> Response<Body> {
-    let mut response = respond::value(code, value);
+fn answer(code: StatusCode, text: impl Into<Bytes>, call: &Call) -> Response<Body> {
+    let mut response = respond::json_text(code, text);
     respond::warn(&mut response, &call.warnings);
     response
 }

@@ -1,7 +1,7 @@
 //! What goes on in one connection: whether it is idle, and whether an answer is not taken.
 //!
 //! A request is open from its headers to the last byte of its answer. Streams such as watches may
-//! be open for as long as they like; they look after slow readers themselves.
+//! be open for as long as they like, if the client takes what there is.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -29,8 +29,9 @@ pub(super) struct Activity(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     next: u64,
-    /// Requests that are to end soon, by number: when they began to be answered.
-    short: BTreeMap<u64, Instant>,
+    /// What clients are to take soon, by number: since when. For an answer of known length that is
+    /// all of it, and for a stream the next piece.
+    due: BTreeMap<u64, Instant>,
     open: usize,
     idle_since: Instant,
 }
@@ -50,7 +51,7 @@ impl Activity {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             next: 0,
-            short: BTreeMap::new(),
+            due: BTreeMap::new(),
             open: 0,
             idle_since: Instant::now(),
         })))
@@ -68,7 +69,7 @@ impl Activity {
     pub(super) fn verdict(&self, limits: &Limits) -> Verdict {
         let state = self.0.lock();
         let now = Instant::now();
-        let (end, verdict) = match state.short.first_key_value() {
+        let (end, verdict) = match state.due.first_key_value() {
             Some((_, begun)) => (*begun + limits.answer, Verdict::Stalled),
             None if state.open == 0 => (state.idle_since + limits.idle, Verdict::Idle),
             None => (now + limits.idle, Verdict::Idle),
@@ -91,31 +92,44 @@ pub(super) struct Open {
 impl Open {
     /// Keeps the request open until the answer is taken.
     pub(super) fn answer(mut self, response: Response<Body>) -> Response<Body> {
-        if response.body().size_hint().exact().is_some() {
-            let mut state = self.activity.0.lock();
-            let number = state.next;
-            state.next += 1;
-            state.short.insert(number, Instant::now());
-            drop(state);
-            self.number = Some(number);
+        let is_stream = response.body().size_hint().exact().is_none();
+        if !is_stream {
+            self.give();
         }
         response.map(|body| {
             let answer = Answer {
                 body,
                 rest: Bytes::new(),
-                _open: self,
+                is_stream,
+                open: self,
             };
             answer.boxed_unsync()
         })
     }
 }
 
+impl Open {
+    /// Notes that the client has something to take.
+    fn give(&mut self) {
+        let mut state = self.activity.0.lock();
+        let number = state.next;
+        state.next += 1;
+        state.due.insert(number, Instant::now());
+        self.number = Some(number);
+    }
+
+    /// Notes that the client has taken it.
+    fn taken(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.activity.0.lock().due.remove(&number);
+        }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
+        self.taken();
         let mut state = self.activity.0.lock();
-        if let Some(number) = self.number {
-            state.short.remove(&number);
-        }
         state.open -= 1;
         state.idle_since = Instant::now();
     }
@@ -125,7 +139,8 @@ impl Drop for Open {
 struct Answer {
     body: Body,
     rest: Bytes,
-    _open: Open,
+    is_stream: bool,
+    open: Open,
 }
 
 impl http_body::Body for Answer {
@@ -136,6 +151,10 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.is_stream {
+            // The connection asks for more when it has room.
+            self.open.taken();
+        }
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -144,6 +163,9 @@ impl http_body::Body for Answer {
                 },
                 end => return Poll::Ready(end),
             }
+        }
+        if self.is_stream {
+            self.open.give();
         }
         let piece = self.rest.len().min(PIECE);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
@@ -196,6 +218,22 @@ mod tests {
         assert!(matches!(activity.verdict(&limits), Verdict::Wait(_)));
         tokio::time::advance(limits.idle).await;
         assert_eq!(activity.verdict(&limits), Verdict::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_are_not_taken_are_noticed() {
+        let limits = Limits::default();
+        let activity = Activity::new();
+        let frames = futures::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))));
+        let stream = Response::new(StreamBody::new(frames).boxed_unsync());
+        let mut body = activity.begin().answer(stream).into_body();
+        for _ in 0..3 {
+            body.frame().await.unwrap().unwrap();
+            tokio::time::advance(limits.answer * 2 / 3).await;
+            assert!(matches!(activity.verdict(&limits), Verdict::Wait(_)));
+        }
+        tokio::time::advance(limits.answer).await;
+        assert_eq!(activity.verdict(&limits), Verdict::Stalled);
     }
 
     #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ pub struct Limits {
     pub headers: Duration,
     /// Time for a request's body and for the work on it. Watches and other streams only begin in it.
     pub request: Duration,
-    /// Time for taking an answer of known length.
+    /// Time for taking an answer of known length, or the next piece of a stream.
     pub answer: Duration,
     /// How long a connection may go without any request.
     pub idle: Duration,

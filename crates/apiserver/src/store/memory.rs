@@ -1,6 +1,8 @@
 //! The readers' side: current objects, and a bounded history per resource for watches.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use super::disk::Entry;
 use super::{Change, Event, Key, Object};
 
 /// Most events remembered per resource. A watcher that falls further behind has to list again.
-const HISTORY: usize = 512;
+const HISTORY: usize = 4096;
 
 /// Most bytes of JSON text that the remembered events of a resource stand for.
 const HISTORY_BYTES: usize = 8 * 1024 * 1024;
@@ -26,17 +28,28 @@ pub struct Expired {
     pub oldest: u64,
 }
 
+/// Which objects of a resource are listed. The default is all that are there now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span<'a> {
+    /// One namespace only.
+    pub namespace: Option<&'a str>,
+    /// Only from this [place](Object::place) on.
+    pub start: &'a str,
+    /// Most objects.
+    pub limit: Option<usize>,
+    /// As they were at this revision.
+    pub at: Option<u64>,
+}
+
 /// A list and the moment it shows.
 #[derive(Debug)]
 pub struct Page {
-    /// The objects, in the order of their keys.
+    /// The objects, in the order of their places.
     pub objects: Vec<Arc<Object>>,
-    /// Newest revision of the whole store at that moment.
+    /// Objects beyond the limit.
+    pub left: usize,
+    /// Revision of the whole store at that moment.
     pub revision: u64,
-    /// Revision of the last change of this resource.
-    pub changed: u64,
-    /// Oldest revision from which the resource can be followed.
-    pub oldest: u64,
 }
 
 #[derive(Debug)]
@@ -54,7 +67,7 @@ struct State {
 
 #[derive(Debug)]
 struct Resource {
-    objects: BTreeMap<(String, String), Arc<Object>>,
+    objects: BTreeSet<Placed>,
     history: VecDeque<Event>,
     /// Length of the objects' texts in `history`.
     bytes: usize,
@@ -63,11 +76,41 @@ struct Resource {
     newest: watch::Sender<u64>,
 }
 
+/// An object under its place.
+#[derive(Debug)]
+struct Placed(Arc<Object>);
+
+impl Borrow<str> for Placed {
+    fn borrow(&self) -> &str {
+        self.0.place()
+    }
+}
+
+impl Ord for Placed {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.place().cmp(other.0.place())
+    }
+}
+
+impl PartialOrd for Placed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Placed {}
+
 impl State {
     fn resource(&mut self, name: &str) -> &mut Resource {
         if !self.resources.contains_key(name) {
             let resource = Resource {
-                objects: BTreeMap::new(),
+                objects: BTreeSet::new(),
                 history: VecDeque::new(),
                 bytes: 0,
                 floor: self.compacted,
@@ -94,6 +137,73 @@ impl Resource {
         self.bytes += bytes;
         self.newest.send_replace(revision);
     }
+
+    /// What was different at an earlier revision: the states of objects then, none for those that
+    /// were not there.
+    fn past(&self, at: u64) -> Result<BTreeMap<&str, Option<&Arc<Object>>>, Expired> {
+        let expired = |oldest| Expired { asked: at, oldest };
+        if at < self.floor {
+            return Err(expired(self.floor));
+        }
+        let mut past = BTreeMap::new();
+        for event in self.history.range(self.position_after(at)..) {
+            let place = event.object.place();
+            if past.contains_key(place) {
+                continue;
+            }
+            let before = match (event.change, &event.previous) {
+                (Change::Added, _) => None,
+                (_, Some(previous)) => Some(previous),
+                // The history begins with the end of an object, or in the middle of its life.
+                (_, None) => return Err(expired(event.object.revision)),
+            };
+            past.insert(place, before);
+        }
+        Ok(past)
+    }
+
+    /// Where in the history the events after a revision begin.
+    fn position_after(&self, revision: u64) -> usize {
+        self.history
+            .partition_point(|event| event.object.revision <= revision)
+    }
+
+    fn present<'a>(
+        &'a self,
+        start: &str,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Object>> {
+        let range = (Bound::Included(start.max(prefix)), Bound::Unbounded);
+        let objects = self.objects.range::<str, _>(range).map(|placed| &placed.0);
+        objects.take_while(move |object| object.place().starts_with(prefix))
+    }
+
+    fn page(&self, span: &Span<'_>, now: u64) -> Result<Page, Expired> {
+        let prefix = prefix(span.namespace);
+        let mut objects: Vec<_> = self.present(span.start, &prefix).collect();
+        if let Some(at) = span.at.filter(|at| *at < now) {
+            let past = self.past(at)?;
+            objects.retain(|object| !past.contains_key(object.place()));
+            let undone = past.into_values().flatten();
+            objects.extend(undone.filter(|object| {
+                object.place() >= span.start && object.place().starts_with(&prefix)
+            }));
+            objects.sort_by_key(|object| object.place());
+        }
+        let taken = span.limit.unwrap_or(usize::MAX).min(objects.len());
+        Ok(Page {
+            objects: objects[..taken].iter().copied().cloned().collect(),
+            left: objects.len() - taken,
+            revision: span.at.unwrap_or(now),
+        })
+    }
+}
+
+/// How the places of a namespace begin, or of all.
+fn prefix(namespace: Option<&str>) -> String {
+    namespace
+        .map(|namespace| super::place(namespace, ""))
+        .unwrap_or_default()
 }
 
 impl Memory {
@@ -110,11 +220,10 @@ impl Memory {
     }
 
     /// Puts an object that was stored before the history starts.
-    pub(super) fn restore(&mut self, key: Key, object: Arc<Object>) {
+    pub(super) fn restore(&mut self, resource: &str, object: Arc<Object>) {
         let state = self.state.get_mut();
         state.revision = state.revision.max(object.revision);
-        let resource = state.resource(&key.resource);
-        resource.objects.insert((key.namespace, key.name), object);
+        state.resource(resource).objects.insert(Placed(object));
     }
 
     /// Shows committed changes, in the order of their revisions.
@@ -129,12 +238,11 @@ impl Memory {
             } = entry;
             state.revision = object.revision;
             let resource = state.resource(&key.resource);
-            let place = (key.namespace, key.name);
-            let previous = if change == Change::Deleted {
-                resource.objects.remove(&place)
-            } else {
-                resource.objects.insert(place, Arc::clone(&object))
+            let previous = match change {
+                Change::Deleted => resource.objects.take(object.place()),
+                _ => resource.objects.replace(Placed(Arc::clone(&object))),
             };
+            let previous = previous.map(|placed| placed.0);
             let event = Event {
                 change,
                 object,
@@ -153,11 +261,11 @@ impl Memory {
         let state = self.state.read();
         let mut all = Vec::new();
         for (resource, content) in &state.resources {
-            all.extend(content.objects.iter().map(|((namespace, name), object)| {
+            all.extend(content.objects.iter().map(|Placed(object)| {
                 let key = Key {
                     resource: Arc::clone(resource),
-                    namespace: namespace.clone(),
-                    name: name.clone(),
+                    namespace: object.namespace().into(),
+                    name: object.name().into(),
                 };
                 (key, Arc::clone(object))
             }));
@@ -166,49 +274,34 @@ impl Memory {
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        let place = key.place();
         let state = self.state.read();
-        let place = (key.namespace.clone(), key.name.clone());
-        state
-            .resources
-            .get(&key.resource)?
-            .objects
-            .get(&place)
-            .cloned()
+        let resource = state.resources.get(&key.resource)?;
+        let placed = resource.objects.get(place.as_str())?;
+        Some(Arc::clone(&placed.0))
     }
 
-    pub(super) fn list(
-        &self,
-        resource: &str,
-        namespace: Option<&str>,
-        after: Option<(&str, &str)>,
-    ) -> Page {
+    pub(super) fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        let prefix = prefix(namespace);
         let state = self.state.read();
-        let Some(resource) = state.resources.get(resource) else {
-            let (revision, oldest) = (state.revision, state.compacted);
-            return Page {
+        let resource = state.resources.get(resource);
+        let objects = resource.map(|resource| resource.present("", &prefix).cloned().collect());
+        objects.unwrap_or_default()
+    }
+
+    pub(super) fn page(&self, resource: &str, span: &Span<'_>) -> Result<Page, Expired> {
+        let state = self.state.read();
+        match state.resources.get(resource) {
+            Some(resource) => resource.page(span, state.revision),
+            None if span.at.is_some_and(|at| at < state.compacted) => Err(Expired {
+                asked: span.at.unwrap_or(0),
+                oldest: state.compacted,
+            }),
+            None => Ok(Page {
                 objects: Vec::new(),
-                revision,
-                changed: oldest,
-                oldest,
-            };
-        };
-        let start = match (after, namespace) {
-            (Some((namespace, name)), _) => Bound::Excluded((namespace.into(), name.into())),
-            (None, Some(namespace)) => Bound::Included((namespace.into(), String::new())),
-            (None, None) => Bound::Unbounded,
-        };
-        let objects = resource
-            .objects
-            .range((start, Bound::Unbounded))
-            .take_while(|((found, _), _)| namespace.is_none_or(|wanted| wanted == found))
-            .map(|(_, object)| Arc::clone(object))
-            .collect();
-        let changed = *resource.newest.borrow();
-        Page {
-            objects,
-            revision: state.revision,
-            changed,
-            oldest: resource.floor,
+                left: 0,
+                revision: span.at.unwrap_or(state.revision),
+            }),
         }
     }
 
@@ -252,11 +345,9 @@ impl Watch {
                 oldest: resource.floor,
             });
         }
-        let start = resource
-            .history
-            .partition_point(|known| known.object.revision <= self.position);
+        let missed = resource.position_after(self.position)..;
         self.position = state.revision;
-        Ok(resource.history.range(start..).cloned().collect())
+        Ok(resource.history.range(missed).cloned().collect())
     }
 
     /// Waits until there is something to [`Watch::take`].

@@ -94,10 +94,10 @@ impl Changes {
     fn put(&mut self, key: Key, change: Change, value: Value, previous: u64) {
         self.revision += 1;
         self.entries.push(Entry {
-            key,
             change,
-            object: Arc::new(stamp(value, self.revision)),
+            object: Arc::new(stamp(&key, value, self.revision)),
             previous,
+            key,
         });
     }
 }

@@ -130,10 +130,10 @@ impl Writer<'_> {
                     let left = (change != Change::Deleted).then_some(revision);
                     pending.insert(key.clone(), left);
                     entries.push(Entry {
-                        key,
                         change,
-                        object: Arc::new(stamp(value, revision)),
+                        object: Arc::new(stamp(&key, value, revision)),
                         previous: current.unwrap_or_default(),
+                        key,
                     });
                     replies.push(reply);
                 }
@@ -235,9 +235,9 @@ fn admit(write: Write, current: Option<u64>) -> Result<(Change, Value), WriteErr
     }
 }
 
-pub(super) fn stamp(mut value: Value, revision: u64) -> Object {
+pub(super) fn stamp(key: &Key, mut value: Value, revision: u64) -> Object {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".into(), revision.to_string().into());
     }
-    Object::new(revision, &value)
+    Object::from_text(revision, key, value.to_string())
 }

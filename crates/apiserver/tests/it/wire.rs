@@ -254,7 +254,7 @@ async fn a_watch_from_a_forgotten_revision_is_told_to_list_again() {
 #[tokio::test]
 async fn a_watch_for_ever_is_granted_a_day() {
     let api = Api::start(Extensions::default()).await;
-    let watch = format!("{CONFIGS}?watch=1&timeoutSeconds={}", u64::MAX);
+    let watch = format!("{CONFIGS}?watch=1&timeoutSeconds={}", i64::MAX);
     let response = api.send(Request::get(&watch), "").await;
     assert_eq!(response.status(), StatusCode::OK);
 }

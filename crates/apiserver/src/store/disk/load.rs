@@ -73,11 +73,12 @@ impl Loader {
         }
         self.seen.rows += 1;
         self.seen.digest ^= fingerprint(rev, checksum);
+        let key = parse_key(&key).ok_or_else(wrong)?;
         Ok(Entry {
-            key: parse_key(&key).ok_or_else(wrong)?,
             change: row.change,
-            object: Arc::new(Object::from_text(rev, row.value.to_vec())),
+            object: Arc::new(Object::from_text(rev, &key, row.value.to_vec())),
             previous: row.previous,
+            key,
         })
     }
 
@@ -93,7 +94,7 @@ impl Loader {
             if before != 0 || entry.change == Change::Deleted {
                 return Err(Damage::row(&entry));
             }
-            self.memory.restore(entry.key, entry.object);
+            self.memory.restore(&entry.key.resource, entry.object);
         } else {
             let expected = self.newest.max(self.seen.floor) + 1;
             if revision != expected {

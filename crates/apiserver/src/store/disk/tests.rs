@@ -60,7 +60,7 @@ impl Fixture {
         let entry = Entry {
             key: key(name),
             change,
-            object: Arc::new(stamp(value(data), disk.revision + 1)),
+            object: Arc::new(stamp(&key(name), value(data), disk.revision + 1)),
             previous,
         };
         disk.commit(&[entry]).unwrap();
@@ -292,7 +292,7 @@ fn history_is_bounded_and_objects_stay() {
                 } else {
                     Change::Modified
                 };
-                let object = Arc::new(stamp(value(&round.to_string()), revision));
+                let object = Arc::new(stamp(&key("a"), value(&round.to_string()), revision));
                 let entry = Entry {
                     key: key("a"),
                     change,
@@ -355,7 +355,7 @@ fn space_of_deleted_objects_is_given_back() {
             .map(|n| Entry {
                 key: key(&format!("small{}", revision + n)),
                 change: Change::Added,
-                object: Arc::new(stamp(value(""), revision + n)),
+                object: Arc::new(stamp(&key("small"), value(""), revision + n)),
                 previous: 0,
             })
             .collect();
