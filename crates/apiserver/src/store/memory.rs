@@ -141,10 +141,6 @@ impl Resource {
     /// What was different at an earlier revision: the states of objects then, none for those that
     /// were not there.
     fn past(&self, at: u64) -> Result<BTreeMap<&str, Option<&Arc<Object>>>, Expired> {
-        let expired = |oldest| Expired { asked: at, oldest };
-        if at < self.floor {
-            return Err(expired(self.floor));
-        }
         let mut past = BTreeMap::new();
         for event in self.history.range(self.position_after(at)..) {
             let place = event.object.place();
@@ -155,7 +151,12 @@ impl Resource {
                 (Change::Added, _) => None,
                 (_, Some(previous)) => Some(previous),
                 // The history begins with the end of an object, or in the middle of its life.
-                (_, None) => return Err(expired(event.object.revision)),
+                (_, None) => {
+                    return Err(Expired {
+                        asked: at,
+                        oldest: event.object.revision,
+                    });
+                }
             };
             past.insert(place, before);
         }
@@ -291,16 +292,17 @@ impl Memory {
 
     pub(super) fn page(&self, resource: &str, span: &Span<'_>) -> Result<Page, Expired> {
         let state = self.state.read();
-        match state.resources.get(resource) {
-            Some(resource) => resource.page(span, state.revision),
-            None if span.at.is_some_and(|at| at < state.compacted) => Err(Expired {
-                asked: span.at.unwrap_or(0),
-                oldest: state.compacted,
-            }),
+        let (now, resource) = (state.revision, state.resources.get(resource));
+        let oldest = resource.map_or(state.compacted, |resource| resource.floor);
+        if let Some(asked) = span.at.filter(|at| *at < oldest || *at > now) {
+            return Err(Expired { asked, oldest });
+        }
+        match resource {
+            Some(resource) => resource.page(span, now),
             None => Ok(Page {
                 objects: Vec::new(),
                 left: 0,
-                revision: span.at.unwrap_or(state.revision),
+                revision: span.at.unwrap_or(now),
             }),
         }
     }
