@@ -50,7 +50,7 @@ impl Objects {
     }
 
     fn in_namespace(&self, resource: &str, namespace: &str) -> Vec<Arc<Object>> {
-        self.store.list(resource, Some(namespace), None).objects
+        self.store.list(resource, Some(namespace))
     }
 }
 

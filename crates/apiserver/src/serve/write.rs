@@ -113,7 +113,7 @@ impl Handler {
         } else {
             StatusCode::OK
         };
-        Ok(answer(code, &view.object(&object), &call))
+        Ok(answer(code, view.text(&object), &call))
     }
 
     /// `pods/binding`: says on which node a Pod runs.

@@ -91,7 +91,7 @@ impl Objects {
     }
 
     fn default_class(&self) -> Option<Value> {
-        let classes = self.store.list(CLASSES, None, None).objects;
+        let classes = self.store.list(CLASSES, None);
         let mut classes = classes.iter().map(|class| class.value());
         classes.find(|class| class["globalDefault"] == true)
     }
