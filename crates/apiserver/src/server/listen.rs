@@ -11,10 +11,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ApiServer;
 use super::connection::Connection;
-use crate::access::pki::{Pki, PkiError};
+use crate::access::pki::{Lifetimes, Pki};
 
 /// Time for requests that run when a connection or the server ends.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+/// How often it is looked whether certificates are due.
+const RENEWAL: Duration = Duration::from_hours(1);
 /// Pause after a failure to accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,9 +37,6 @@ pub enum ListenError {
         /// Why not.
         source: io::Error,
     },
-    /// The certificates cannot be used.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
 }
 
 /// What a port takes from its clients before it closes their connections.
@@ -130,20 +129,24 @@ impl Listener {
     }
 
     /// Serves until `stop` ends; then ends watches and other streams, and waits a
-    /// little for the rest.
+    /// little for the rest. Certificates are renewed in time; connections that are open stay.
     pub async fn serve(
         self,
         server: ApiServer,
         pki: &Pki,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), ListenError> {
-        let acceptor = TlsAcceptor::from(Arc::new(pki.server_config()?));
         let places = Arc::new(Semaphore::new(self.limits.connections as usize));
         let (closing, _) = watch::channel(false);
         let mut stop = std::pin::pin!(stop);
+        let mut renewal = tokio::time::interval(RENEWAL);
         loop {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
+                _ = renewal.tick() => {
+                    renew(pki);
+                    continue;
+                }
                 () = &mut stop => break,
             };
             let stream = match accepted {
@@ -158,7 +161,7 @@ impl Listener {
             if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                 let connection = Connection {
                     handler: Arc::clone(&server.handler),
-                    acceptor: acceptor.clone(),
+                    acceptor: TlsAcceptor::from(pki.server_config()),
                     limits: self.limits,
                     closing: closing.subscribe(),
                     _place: place,
@@ -172,6 +175,16 @@ impl Listener {
         drop(places.acquire_many(self.limits.connections).await);
         Ok(())
     }
+}
+
+/// Replaces certificates that come to their end, beside everything else.
+fn renew(pki: &Pki) {
+    let pki = pki.clone();
+    tokio::task::spawn_blocking(move || match pki.renew(&Lifetimes::default()) {
+        Ok(true) => tracing::info!("certificates were renewed"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, "cannot renew the certificates"),
+    });
 }
 
 #[cfg(test)]

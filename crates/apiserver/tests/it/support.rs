@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) kubeconfig: PathBuf,
+    pub(crate) pki: Pki,
+    url: String,
     pub(crate) dir: TempDir,
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -50,10 +52,12 @@ impl Cluster {
         let address = listener.address();
         let pki = Pki::open(&dir.path().join("pki"), &[]).unwrap();
         let kubeconfig = dir.path().join("kubeconfig");
-        pki.write_kubeconfig(&kubeconfig, &listener.url()).unwrap();
+        let url = listener.url();
+        pki.write_kubeconfig(&kubeconfig, &url).unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
             let server = server.clone();
+            let pki = pki.clone();
             async move {
                 let stopped = async { drop(stopped.await) };
                 listener.serve(server, &pki, stopped).await.unwrap();
@@ -62,6 +66,8 @@ impl Cluster {
         Self {
             server,
             kubeconfig,
+            pki,
+            url,
             dir,
             address,
             stop,
@@ -73,6 +79,23 @@ impl Cluster {
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
+    }
+
+    /// Writes the kubeconfig as the certificates of this moment ask for.
+    pub(crate) fn write_kubeconfig(&self) {
+        self.pki
+            .write_kubeconfig(&self.kubeconfig, &self.url)
+            .unwrap();
+    }
+
+    /// The administrator with a copy of the kubeconfig of this moment.
+    pub(crate) fn someone_as_admin(&self) -> Someone<'_> {
+        let home = tempfile::tempdir_in(self.dir.path()).unwrap();
+        std::fs::copy(&self.kubeconfig, home.path().join("kubeconfig")).unwrap();
+        Someone {
+            _cluster: self,
+            home,
+        }
     }
 
     /// The same port for somebody who shows these credentials (fields of a kubeconfig's user) and
