@@ -2,16 +2,30 @@
 //!
 //! * [`pki`]: certificates; a client is known by its own: common name = user, organisations = groups
 //! * `keys`, [`token`]: tokens of ServiceAccounts
-//! * `authenticate`: from a request to a [`User`]
+//! * `authenticate`: from a request to a [`User`]; `impersonate`: who acts as somebody else
+//! * `attempt`, `rule`, `authorizer`: what they want, what a rule allows, what all rules together say
+//! * `escalation`: that nobody gives away more than they have
+//! * `bootstrap`: the roles that every server has; `aggregation`: roles that are made of others
 //! * [`review`]: questions about users that clients ask by creating an object
 //!
 //! An in-process caller is whoever the embedder says.
 
+pub(crate) mod aggregation;
+mod attempt;
 pub(crate) mod authenticate;
+mod authorizer;
+pub(crate) mod bootstrap;
+pub(crate) mod escalation;
+pub(crate) mod impersonate;
 mod keys;
 pub mod pki;
 pub mod review;
+mod rule;
 pub mod token;
+
+pub use attempt::Attempt;
+pub(crate) use authorizer::Policies;
+pub use authorizer::{Authorizer, Decision};
 
 use std::collections::BTreeMap;
 

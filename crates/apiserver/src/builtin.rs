@@ -25,6 +25,7 @@ mod namespace;
 mod network;
 mod node;
 pub(crate) mod pod;
+mod rbac;
 mod resource_quota;
 mod rows;
 pub(crate) mod scheduling;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use http::{Method, Response};
 use serde_json::Value;
 
-use crate::access::User;
+use crate::access::{Authorizer, User};
 use crate::discovery;
 use crate::kind::Kind;
 use crate::serve::query::Query;
@@ -51,6 +51,8 @@ pub struct AdmissionRequest<'a> {
     pub name: &'a str,
     /// Whether nothing will be stored.
     pub dry_run: bool,
+    /// Answers what else a user may do.
+    pub authorizer: Authorizer<'a>,
 }
 
 /// A check of changes that looks at more than the object's own schema.

@@ -4,6 +4,7 @@
 //! * `document`, `decode`: a request's body becomes a document, and that an object of a kind
 //! * `create`, `update`, `delete`: the three ways to change the store
 //! * `size`: how large an object may be
+//! * `roles`: the roles of every server, and those that are made of others
 //! * `special`: what namespaces, Pods and definitions do beyond the rest
 
 mod admission;
@@ -12,6 +13,7 @@ mod create;
 pub(crate) mod decode;
 mod delete;
 mod document;
+mod roles;
 pub(crate) mod size;
 mod special;
 mod update;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::access::User;
+use crate::access::{Policies, User, escalation};
 use crate::convert;
 use crate::extend::{AdmissionRequest, Extensions, Operation};
 use crate::kind::Kind;
@@ -102,6 +104,7 @@ pub(crate) struct Objects {
     pub(crate) registry: Registry,
     pub(crate) extensions: Extensions,
     pub(crate) turns: Turns,
+    pub(crate) policies: Policies,
 }
 
 impl Objects {
@@ -125,6 +128,10 @@ impl Objects {
         object: Option<&Value>,
         old_object: Option<&Value>,
     ) -> Result<(), Status> {
+        let authorizer = self.authorizer();
+        if let Some(object) = object {
+            escalation::check(authorizer, &call.user, &call.kind, object, old_object)?;
+        }
         let warnings = self.extensions.review(&AdmissionRequest {
             kind: &call.kind,
             operation,
@@ -135,6 +142,7 @@ impl Objects {
             namespace: &call.namespace,
             name: object.or(old_object).map_or("", meta::name),
             dry_run: call.dry_run,
+            authorizer,
         })?;
         call.warnings.extend(warnings);
         Ok(())

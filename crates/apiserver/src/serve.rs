@@ -18,7 +18,7 @@ mod in_flight;
 mod items;
 mod manager;
 mod negotiate;
-mod path;
+pub(crate) mod path;
 mod protobuf;
 pub(crate) mod query;
 mod read;
@@ -35,7 +35,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
 use crate::access::token::{self as tokens, Tokens};
-use crate::access::{User, authenticate};
+use crate::access::{Attempt, Decision, User, authenticate, impersonate};
 use crate::extend::{Body, SubresourceRequest};
 use crate::kind::Kind;
 use crate::objects::Objects;
@@ -108,14 +108,9 @@ impl Handler {
 
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
-        let user = authenticate::user(&parts, &self.tokens, &self.objects.store)?;
         let path = Path::parse(parts.uri.path());
-        let is_public = matches!(path, Some(Path::Health | Path::Version));
-        let user = match user {
-            Some(user) => user,
-            None if is_public => Arc::new(User::anonymous()),
-            None => return Err(Status::unauthorized()),
-        };
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let user = self.admitted(&parts, path.as_ref(), &query)?;
         let path = match path.ok_or_else(Status::no_such_path)? {
             Path::Resource(path) => path,
             document => {
@@ -139,7 +134,6 @@ impl Handler {
         if !kind.namespaced && !path.namespace.is_empty() {
             return Err(Status::no_such_path());
         }
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
         self.resource(
             ResourceRequest {
                 user,
@@ -151,6 +145,31 @@ impl Handler {
             body,
         )
         .await
+    }
+
+    /// Who sends a request, if they may do what it asks for.
+    fn admitted(
+        &self,
+        parts: &Parts,
+        path: Option<&Path>,
+        query: &Query,
+    ) -> Result<Arc<User>, Status> {
+        let authorizer = self.objects.authorizer();
+        let is_public = matches!(path, Some(Path::Health | Path::Version));
+        let user = match authenticate::user(parts, &self.tokens, &self.objects.store)? {
+            Some(user) => user,
+            None if is_public => Arc::new(User::anonymous()),
+            None => return Err(Status::unauthorized()),
+        };
+        let user = match impersonate::impersonated(&parts.headers, &user, authorizer)? {
+            Some(other) => Arc::new(other),
+            None => user,
+        };
+        let attempt = Attempt::of(parts, path, query);
+        match authorizer.decide(&user, &attempt) {
+            Decision::Allowed(_) => Ok(user),
+            Decision::Denied(reason) => Err(attempt.refusal(&user, &reason)),
+        }
     }
 
     async fn resource(

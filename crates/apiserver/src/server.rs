@@ -14,9 +14,9 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 
-use crate::access::User;
 use crate::access::pki::PkiError;
 use crate::access::token::Tokens;
+use crate::access::{Policies, User};
 use crate::builtin;
 use crate::extend::{Body, BoxError, Extensions};
 use crate::objects::{Objects, Turns};
@@ -59,6 +59,7 @@ impl ApiServer {
             registry,
             extensions,
             turns: Turns::default(),
+            policies: Policies::default(),
         };
         objects.load_definitions().await;
         objects
@@ -67,6 +68,10 @@ impl ApiServer {
             .map_err(StartError::First)?;
         objects
             .make_system_classes()
+            .await
+            .map_err(StartError::First)?;
+        objects
+            .make_default_policy()
             .await
             .map_err(StartError::First)?;
         Ok(Self {

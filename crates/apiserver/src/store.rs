@@ -342,6 +342,11 @@ impl Store {
         Memory::watch(&self.shared.memory, resource, from)
     }
 
+    /// The revision of the last change of a resource.
+    pub fn changed(&self, resource: &str) -> u64 {
+        self.shared.memory.changed(resource)
+    }
+
     /// The newest revision.
     pub fn revision(&self) -> u64 {
         self.shared.memory.revision()

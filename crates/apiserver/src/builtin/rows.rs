@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};
+use k8s_openapi::api::authorization::v1::{
+    LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
+};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -15,6 +18,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event as EventsEvent;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::{
     CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
@@ -25,7 +29,9 @@ use schemars::{JsonSchema, Schema as Document, SchemaGenerator};
 
 use super::column::{self, Col};
 use super::{NO_HOOKS, claim, config, crd, csi, event, lease, limit_range, namespace, network};
-use super::{node, pod, question, resource_quota, scheduling, storage_class, volume, workload};
+use super::{
+    node, pod, question, rbac, resource_quota, scheduling, storage_class, volume, workload,
+};
 use crate::access::review;
 use crate::kind::{Hooks, Kind};
 use crate::schema::{Definitions, Schema};
@@ -148,6 +154,22 @@ pub(super) const ROWS: &[Row] = &[
     Row::of::<CSIStorageCapacity>()
         .columns(csi::CAPACITY_COLUMNS)
         .hooks(csi::CAPACITY_HOOKS),
+    Row::of::<Role>()
+        .columns(rbac::ROLE_COLUMNS)
+        .hooks(rbac::ROLE_HOOKS),
+    Row::of::<ClusterRole>()
+        .columns(rbac::ROLE_COLUMNS)
+        .hooks(rbac::CLUSTER_ROLE_HOOKS),
+    Row::of::<RoleBinding>()
+        .columns(rbac::BINDING_COLUMNS)
+        .hooks(rbac::BINDING_HOOKS),
+    Row::of::<ClusterRoleBinding>()
+        .columns(rbac::BINDING_COLUMNS)
+        .hooks(rbac::CLUSTER_BINDING_HOOKS),
+    Row::of::<SubjectAccessReview>().hooks(question(review::subject_access)),
+    Row::of::<LocalSubjectAccessReview>().hooks(question(review::local_subject_access)),
+    Row::of::<SelfSubjectAccessReview>().hooks(question(review::self_subject_access)),
+    Row::of::<SelfSubjectRulesReview>().hooks(question(review::self_subject_rules)),
     Row::of::<SelfSubjectReview>().hooks(question(review::self_subject)),
     Row::of::<TokenReview>().hooks(question(review::token)),
     Row::of::<VolumeAttachment>()

@@ -55,6 +55,7 @@ impl Objects {
         config: &Value,
         force: bool,
     ) -> Result<Arc<Object>, Status> {
+        self.require("create", call)?;
         let uid = meta::uid(config);
         if !uid.is_empty() {
             let why = format!(

@@ -68,7 +68,10 @@ impl Objects {
             match written {
                 Err(WriteError::Exists) if generated => {}
                 Err(error) => return Err(refused(&kind, &name_of(call, &pattern), &error)),
-                Ok(object) => return Ok(object),
+                Ok(object) => {
+                    self.after_change(&kind).await;
+                    return Ok(object);
+                }
             }
         }
         Err(Status::already_exists(&kind, &pattern))

@@ -195,6 +195,7 @@ impl Objects {
         if self.registry.catalog().is_terminating(kind) {
             self.end_definition(&kind.group_resource()).await;
         }
+        self.after_change(kind).await;
     }
 
     /// Takes the cleanup finalizer from a definition that has no objects left.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Call, Document, Objects, Part, decode, refused, special};
+use crate::access::escalation;
 use crate::convert;
 use crate::extend::Operation;
 use crate::kind::Kind;
@@ -73,7 +74,10 @@ impl Objects {
             match written {
                 Err(WriteError::Stale) => {}
                 Err(error) => return Err(refused(&kind, &call.name, &error)),
-                Ok(object) => return Ok(object),
+                Ok(object) => {
+                    self.after_change(&kind).await;
+                    return Ok(object);
+                }
             }
         }
         Err(Status::modified(&kind, &call.name))
@@ -91,10 +95,14 @@ impl Objects {
             new = with_field(&new, old, "status");
         }
         meta::carry_over(&mut new, old);
+        let is_defaulted = crd::is_definition(kind) || kind.group == escalation::GROUP;
+        if is_defaulted
+            && call.part == Part::Main
+            && let Some(default) = kind.hooks.default
+        {
+            default(&mut new);
+        }
         if crd::is_definition(kind) && call.part == Part::Main {
-            if let Some(default) = kind.hooks.default {
-                default(&mut new);
-            }
             self.report_definition(&mut new, Some(old));
         }
         if call.part != Part::Status && meta::spec_differs(&new, old) {

@@ -41,6 +41,39 @@ impl LabelSelector {
         Ok(Self { requirements })
     }
 
+    /// Reads the form that objects carry: `matchLabels` and `matchExpressions`. None where it is
+    /// malformed.
+    pub fn from_value(selector: &Value) -> Option<Self> {
+        let mut requirements = Vec::new();
+        let labels = selector.get("matchLabels").and_then(Value::as_object);
+        for (key, value) in labels.into_iter().flatten() {
+            requirements.push(Requirement {
+                key: key.clone(),
+                test: Test::In(vec![value.as_str()?.into()]),
+            });
+        }
+        let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+        for expression in expressions.into_iter().flatten() {
+            let values = expression.get("values").and_then(Value::as_array);
+            let values = values.into_iter().flatten();
+            let values: Vec<String> = values
+                .map(|value| value.as_str().map(Into::into))
+                .collect::<Option<_>>()?;
+            let test = match expression["operator"].as_str()? {
+                "In" => Test::In(values),
+                "NotIn" => Test::NotIn(values),
+                "Exists" => Test::Exists,
+                "DoesNotExist" => Test::Missing,
+                _ => return None,
+            };
+            requirements.push(Requirement {
+                key: expression["key"].as_str()?.into(),
+                test,
+            });
+        }
+        Some(Self { requirements })
+    }
+
     /// Whether it lets everything pass.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()

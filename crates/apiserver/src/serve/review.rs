@@ -28,6 +28,9 @@ impl Handler {
         let mut question = decode::conform(kind, document, validation, &mut warnings)?;
         let reviewer = Reviewer {
             user: &request.user,
+            kind,
+            namespace: &path.namespace,
+            authorizer: self.objects.authorizer(),
             store: &self.objects.store,
             tokens: &self.tokens,
         };

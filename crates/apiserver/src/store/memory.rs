@@ -274,6 +274,14 @@ impl Memory {
         (state.revision, all)
     }
 
+    pub(super) fn changed(&self, resource: &str) -> u64 {
+        let state = self.state.read();
+        state
+            .resources
+            .get(resource)
+            .map_or(0, |resource| *resource.newest.borrow())
+    }
+
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
         let place = key.place();
         let state = self.state.read();

@@ -21,7 +21,7 @@ impl Api {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path(), extensions).await.unwrap();
         Self {
-            service: server.service(User::new("test", &[])),
+            service: server.service(User::new("test", &["system:masters"])),
             server,
             _dir: dir,
         }

@@ -253,7 +253,7 @@ async fn a_reopened_server_goes_on() {
     let again = ApiServer::open(dir.path(), Extensions::default())
         .await
         .unwrap();
-    let user = User::new("controller", &[]);
+    let user = User::new("controller", &["system:masters"]);
     let api: Api<ConfigMap> = Api::default_namespaced(Client::new(again.service(user), "default"));
     assert_eq!(api.get("a").await.unwrap(), made);
     let next = api

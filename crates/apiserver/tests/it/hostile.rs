@@ -318,6 +318,14 @@ async fn too_many_requests_at_a_time_are_told_to_come_back() {
             .service(User::new("someone", groups))
             .oneshot(request)
     };
+    let binding = json!({"metadata": {"name": "someone"},
+        "roleRef": {"kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "User", "name": "someone"}]});
+    let place = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    let request = Request::post(place).body(Full::new(Bytes::from(binding.to_string())));
+    let admin = server.service(User::new("admin", &["system:masters"]));
+    let bound = admin.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(bound.status(), StatusCode::CREATED);
     let mut waiting: FuturesUnordered<_> = (0..200).map(|_| post(&[])).collect();
     assert!(futures::poll!(waiting.next()).is_pending());
     let refused = post(&[]).await.unwrap();

@@ -1,6 +1,8 @@
 //! The server as its clients see it: real kubectl over TLS, kube-rs in process, and kill -9.
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod access_rotation;
+mod access_rules;
 mod access_tokens;
 mod api;
 mod apply;
