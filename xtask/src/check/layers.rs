@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What helps development, is no part of the product, and may know all of it.
-const TOOLS: &[&str] = &["testkit", "xtask"];
+const TOOLS: &[&str] = &["faults", "testkit", "xtask"];
 
 /// Dependencies that point the wrong way.
 pub(super) fn faults(metadata: &Metadata) -> Vec<String> {
