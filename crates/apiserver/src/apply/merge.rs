@@ -58,38 +58,39 @@ fn merge_lists(shape: Shape<'_>, layout: Layout<'_>, live: &[Value], applied: &[
 }
 
 /// Takes fields out of a value, with what is below them. Objects and lists that become empty by
-/// it go too; returns whether the value itself did.
-pub(super) fn remove(shape: Shape<'_>, value: &mut Value, gone: &FieldSet) -> bool {
-    match (shape.layout(value), value) {
-        (Layout::Fields, Value::Object(map)) => remove_fields(shape, map, gone),
+/// it go too, unless they are to be `kept`; returns whether the value itself did.
+pub(super) fn remove(
+    shape: Shape<'_>,
+    value: &mut Value,
+    gone: &FieldSet,
+    kept: Option<&FieldSet>,
+) -> bool {
+    let emptied = match (shape.layout(value), value) {
+        (Layout::Fields, Value::Object(map)) => remove_fields(shape, map, gone, kept),
         (layout @ (Layout::Keyed(_) | Layout::Set), Value::Array(items)) => {
-            let before = items.len();
-            items.retain_mut(
-                |item| match gone.children.get(&shape.element(layout, item)) {
-                    None => true,
-                    Some(below) if below.member => false,
-                    Some(below) => {
-                        remove_below(shape.items(), layout, item, below);
-                        true
-                    }
-                },
-            );
-            items.is_empty() && before > 0
+            remove_items(shape, layout, items, gone, kept)
         }
         _ => false,
-    }
+    };
+    emptied && kept.is_none_or(|kept| !kept.member)
 }
 
-fn remove_fields(shape: Shape<'_>, map: &mut Map<String, Value>, gone: &FieldSet) -> bool {
+fn remove_fields(
+    shape: Shape<'_>,
+    map: &mut Map<String, Value>,
+    gone: &FieldSet,
+    kept: Option<&FieldSet>,
+) -> bool {
     let before = map.len();
     for (element, below) in &gone.children {
         let Element::Field(name) = element else {
             continue;
         };
+        let kept = kept.and_then(|kept| kept.children.get(element));
         let goes = below.member
             || map
                 .get_mut(name)
-                .is_some_and(|value| remove(shape.descend(name), value, below));
+                .is_some_and(|value| remove(shape.descend(name), value, below, kept));
         if goes {
             map.remove(name);
         }
@@ -97,12 +98,30 @@ fn remove_fields(shape: Shape<'_>, map: &mut Map<String, Value>, gone: &FieldSet
     map.is_empty() && before > 0
 }
 
-/// An element that stays keeps the keys that tell it apart.
-fn remove_below(shape: Shape<'_>, layout: Layout<'_>, item: &mut Value, gone: &FieldSet) {
-    let mut gone = gone.clone();
-    if let Layout::Keyed(keys) = layout {
-        gone.children
-            .retain(|element, _| !matches!(element, Element::Field(name) if keys.contains(name)));
-    }
-    remove(shape, item, &gone);
+fn remove_items(
+    shape: Shape<'_>,
+    layout: Layout<'_>,
+    items: &mut Vec<Value>,
+    gone: &FieldSet,
+    kept: Option<&FieldSet>,
+) -> bool {
+    let before = items.len();
+    items.retain_mut(|item| {
+        let element = shape.element(layout, item);
+        let Some(below) = gone.children.get(&element) else {
+            return true;
+        };
+        if !below.member {
+            // An element that stays keeps the keys that tell it apart.
+            let mut below = below.clone();
+            if let Layout::Keyed(keys) = layout {
+                let is_key = |element: &Element| matches!(element, Element::Field(name) if keys.contains(name));
+                below.children.retain(|element, _| !is_key(element));
+            }
+            let kept = kept.and_then(|kept| kept.children.get(&element));
+            remove(shape.items(), item, &below, kept);
+        }
+        !below.member
+    });
+    items.is_empty() && before > 0
 }

@@ -216,8 +216,10 @@ impl Owners {
             .as_ref()
             .filter(|last| versions.is_alike(&last.api_version))
         {
-            let gone = self.abandoned(versions, &last.fields, &owner.fields);
-            merge::remove(shape, &mut object, &gone);
+            let owned = self.owned(versions, &owner.fields);
+            let mut gone = with_parents(shape, last.fields.clone());
+            gone.subtract(&with_parents(shape, owned.clone()));
+            merge::remove(shape, &mut object, &gone, Some(&owned));
         }
         self.settle(versions, live, &object, force)?;
         writer.trim(kind, &mut owner.fields);
@@ -232,18 +234,15 @@ impl Owners {
         Ok((object, self))
     }
 
-    /// What a manager owned and nobody does any more.
-    fn abandoned(&self, versions: &Versions<'_>, last: &FieldSet, now: &FieldSet) -> FieldSet {
-        let shape = Shape::of(versions.kind);
+    /// What a manager owns now, and what all others do.
+    fn owned(&self, versions: &Versions<'_>, now: &FieldSet) -> FieldSet {
         let mut owned = now.clone();
         for owner in &self.0 {
             if versions.is_alike(&owner.api_version) {
                 owned.unite(owner.fields.clone());
             }
         }
-        let mut gone = with_parents(shape, last.clone());
-        gone.subtract(&with_parents(shape, owned));
-        gone
+        owned
     }
 
     /// Forgets owners in versions that are gone, and fits the others to what has become atomic.

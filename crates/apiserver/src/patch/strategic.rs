@@ -116,17 +116,30 @@ impl Merger<'_> {
                     Some(Value::Array(items)) => items,
                     _ => Vec::new(),
                 };
-                let items = schema.and_then(|s| s.resolve(self.definitions).items.as_deref());
                 Value::Array(match merge {
                     None => patch.clone(),
-                    Some(merge) => match merge.key {
-                        Some(key) => self.list(original, patch, key, items)?,
-                        None => union(original, patch),
-                    },
+                    Some(merge) => self.merged(&original, patch, merge.key, schema)?,
                 })
             }
             (_, scalar) => scalar.clone(),
         })
+    }
+
+    /// Merges a list; its elements come in the order of the patch, as far as it mentions them.
+    fn merged(
+        &self,
+        live: &[Value],
+        patch: &[Value],
+        key: Option<&'static str>,
+        schema: Option<&Schema>,
+    ) -> Result<Vec<Value>, Status> {
+        let items = schema.and_then(|schema| schema.resolve(self.definitions).items.as_deref());
+        let merged = match key {
+            Some(key) => self.list(live.to_vec(), patch, key, items)?,
+            None => union(live.to_vec(), patch),
+        };
+        let set = patch.iter().filter(|element| element.get(PATCH).is_none());
+        Ok(Order::of("", key, set).sorted(live, merged))
     }
 
     /// Merges elements of equal key; new ones go to the end.
@@ -239,16 +252,24 @@ impl<'a> Order<'a> {
         let list = list
             .as_array()
             .ok_or_else(|| bad(format!("{SET_ORDER}{field} must be a list")))?;
+        Ok(Self::of(field, key, list))
+    }
+
+    fn of<'v>(
+        field: &'a str,
+        key: Option<&'static str>,
+        elements: impl IntoIterator<Item = &'v Value>,
+    ) -> Self {
         let mut order = Self {
             field,
             key,
             identities: Vec::new(),
         };
-        order.identities = list
-            .iter()
+        order.identities = elements
+            .into_iter()
             .map(|element| order.identity(element).clone())
             .collect();
-        Ok(order)
+        order
     }
 
     /// What tells an element apart: its merge key, or for plain values the element.
@@ -276,20 +297,23 @@ impl<'a> Order<'a> {
         )))
     }
 
+    /// Sorts a list of the object.
+    fn apply(&self, live: Option<&Value>, merged: Option<&mut Value>) {
+        if let Some(Value::Array(merged)) = merged {
+            let live = live.and_then(Value::as_array);
+            *merged = self.sorted(live.map_or(&[], Vec::as_slice), std::mem::take(merged));
+        }
+    }
+
     /// Sorts `merged`. Elements that are not listed come where they were in the live list, as far
     /// as the listed ones leave room: each before the first listed one that it preceded there.
-    fn apply(&self, live: Option<&Value>, merged: Option<&mut Value>) {
-        let Some(Value::Array(merged)) = merged else {
-            return;
-        };
-        let live = live
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
+    fn sorted(&self, live: &[Value], merged: Vec<Value>) -> Vec<Value> {
         let was = |element: &Value| {
             live.iter()
                 .position(|other| self.identity(other) == self.identity(element))
         };
-        let (mut listed, others): (Vec<_>, Vec<_>) = std::mem::take(merged)
+        let mut sorted = Vec::with_capacity(merged.len());
+        let (mut listed, others): (Vec<_>, Vec<_>) = merged
             .into_iter()
             .partition(|element| self.place(element).is_some());
         listed.sort_by_key(|element| self.place(element));
@@ -297,11 +321,12 @@ impl<'a> Order<'a> {
         for element in listed {
             let position = was(&element);
             while let Some(other) = others.next_if(|other| was(other) < position) {
-                merged.push(other);
+                sorted.push(other);
             }
-            merged.push(element);
+            sorted.push(element);
         }
-        merged.extend(others);
+        sorted.extend(others);
+        sorted
     }
 }
 
@@ -361,18 +386,18 @@ mod tests {
                 json!({"nodeSelector": {"a": "1", "c": "3"}}),
             ),
             (
-                "lists merge by key, in place, new ones at the end",
+                "lists merge by key, in the order of the patch",
                 json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}),
                 json!({"containers": [{"name": "c"}, {"name": "b", "image": "2"}]}),
-                json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"},
-                    {"name": "c"}]}),
+                json!({"containers": [{"name": "c"}, {"name": "a", "image": "1"},
+                    {"name": "b", "image": "2"}]}),
             ),
             (
                 "lists inside merged elements merge too",
                 json!({"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}),
                 json!({"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}),
-                json!({"containers": [{"name": "a", "env": [{"name": "X", "value": "1"},
-                    {"name": "Y", "value": "2"}]}]}),
+                json!({"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"},
+                    {"name": "X", "value": "1"}]}]}),
             ),
             (
                 "lists without a merge key are replaced",
