@@ -1,6 +1,8 @@
 //! The formats in which a client describes a change (Kubernetes API concepts, "PATCH").
 
 pub mod strategic;
+#[cfg(test)]
+mod tests;
 
 use json_patch::PatchOperation;
 use serde_json::Value;
@@ -106,46 +108,4 @@ fn apply_json(kind: &Kind, patch: &json_patch::Patch, mut value: Value) -> Resul
         })?;
     }
     Ok(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use http::StatusCode;
-    use serde_json::json;
-
-    use super::*;
-
-    fn patched(operations: &Value) -> Result<Value, Status> {
-        let kind = &crate::builtin::kinds()[0];
-        let body = operations.to_string();
-        let patch = Patch::parse(kind, "application/json-patch+json", body.as_bytes())?;
-        let present = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
-        Ok(patch.apply(kind, &present)?.value)
-    }
-
-    #[test]
-    fn a_step_that_fails_is_named() {
-        let steps = json!([
-            {"op": "copy", "from": "/data/k", "path": "/data/l"},
-            {"op": "test", "path": "/data/l", "value": "v"},
-        ]);
-        assert_eq!(
-            patched(&steps).unwrap()["data"],
-            json!({"k": "v", "l": "v"})
-        );
-        let mut steps = steps;
-        steps[1]["value"] = "w".into();
-        let refused = patched(&steps).unwrap_err();
-        assert!(
-            refused.message.contains("operation '/1' failed"),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn copies_of_copies_do_not_fill_the_memory() {
-        let double = |n| json!({"op": "copy", "from": "/data", "path": format!("/data/{n}")});
-        let refused = patched(&(0..64).map(double).collect()).unwrap_err();
-        assert_eq!(refused.code, StatusCode::PAYLOAD_TOO_LARGE);
-    }
 }
