@@ -434,7 +434,10 @@ fn a_step_that_fails_is_named() {
         {"op": "copy", "from": "/data/k", "path": "/data/l"},
         {"op": "test", "path": "/data/l", "value": "v"},
     ]);
-    assert_eq!(stepwise(&steps).unwrap()["data"], json!({"k": "v", "l": "v"}));
+    assert_eq!(
+        stepwise(&steps).unwrap()["data"],
+        json!({"k": "v", "l": "v"})
+    );
     let mut steps = steps;
     steps[1]["value"] = "w".into();
     let refused = stepwise(&steps).unwrap_err();

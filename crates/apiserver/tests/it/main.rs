@@ -18,6 +18,7 @@ mod limits;
 mod load;
 mod openapi;
 mod quota;
+mod patches;
 mod stop;
 mod support;
 mod watching;
