@@ -162,7 +162,7 @@ enum Edit {
 /// What a strategic merge patch can say of a Pod.
 #[derive(Debug, Clone)]
 struct Edits {
-    hostname: Option<Option<String>>,
+    texts: BTreeMap<String, Option<String>>,
     labels: BTreeMap<String, Option<String>>,
     replaces_labels: bool,
     containers: BTreeMap<String, Edit>,
@@ -181,7 +181,7 @@ fn edits() -> impl Strategy<Value = Edits> {
             .prop_map(|(image, env)| Edit::Merge(image, env)),
     ];
     (
-        of(of("[ab]")),
+        btree_map("hostname|subdomain", of("[ab]"), 0..3),
         btree_map("[a-c]", of("[01]"), 0..3),
         proptest::bool::weighted(0.2),
         btree_map("[a-d]", edit, 0..4),
@@ -192,7 +192,7 @@ fn edits() -> impl Strategy<Value = Edits> {
     )
         .prop_map(
             |(
-                hostname,
+                texts,
                 labels,
                 replaces_labels,
                 containers,
@@ -203,7 +203,7 @@ fn edits() -> impl Strategy<Value = Edits> {
             )| {
                 let no_finalizers = &no - &finalizers;
                 Edits {
-                    hostname,
+                    texts,
                     labels,
                     replaces_labels,
                     containers,
@@ -249,8 +249,8 @@ impl Edits {
                          "$deleteFromPrimitiveList/finalizers": self.no_finalizers},
             "spec": {"containers": containers},
         });
-        if let Some(hostname) = &self.hostname {
-            patch["spec"]["hostname"] = json!(hostname);
+        for (name, text) in &self.texts {
+            patch["spec"][name] = json!(text);
         }
         if let Some(keys) = &self.tolerations {
             patch["spec"]["tolerations"] = keys.iter().map(|key| json!({"key": key})).collect();
@@ -262,7 +262,7 @@ impl Edits {
 /// A Pod as tables.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Table {
-    hostname: Option<String>,
+    texts: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     containers: BTreeMap<String, (Option<String>, BTreeMap<String, String>)>,
     tolerations: BTreeSet<String>,
@@ -271,9 +271,7 @@ struct Table {
 
 impl Table {
     fn edit(&mut self, edits: &Edits) {
-        if let Some(hostname) = &edits.hostname {
-            self.hostname.clone_from(hostname);
-        }
+        set(&mut self.texts, &edits.texts);
         if edits.replaces_labels {
             self.labels.clear();
         }
@@ -314,7 +312,10 @@ impl Table {
         };
         let labels = pod["metadata"]["labels"].as_object();
         Self {
-            hostname: optional(&pod["spec"]["hostname"]),
+            texts: ["hostname", "subdomain"]
+                .into_iter()
+                .filter_map(|name| Some((name.to_owned(), optional(&pod["spec"][name])?)))
+                .collect(),
             labels: labels
                 .into_iter()
                 .flatten()
