@@ -350,12 +350,8 @@ impl Admission for Quota {
         if request.kind.kind != "PersistentVolumeClaim" || !self.0.load(Ordering::Relaxed) {
             return Ok(Vec::new());
         }
-        Err(Status {
-            code: StatusCode::FORBIDDEN,
-            reason: "Forbidden",
-            message: "exceeded quota: disks".to_owned(),
-            details: Value::Null,
-        })
+        let message = "exceeded quota: disks";
+        Err(Status::new(StatusCode::FORBIDDEN, "Forbidden", message))
     }
 }
 

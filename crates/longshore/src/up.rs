@@ -61,13 +61,16 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
         .subresource(PodLogs::about(), PodLogs::new(logs.clone()));
     let server = ApiServer::open(dir, extensions).await?;
     let pki = Pki::open(&dir.join("pki"), &[args.listen.ip().to_string()])?;
-    let kubeconfig = write_kubeconfig(dir, &pki.kubeconfig(&listener.url()))?;
+    let url = listener.url();
+    let kubeconfig = write_kubeconfig(dir, &pki.kubeconfig(&url))?;
+    let root_ca = watch::Sender::new(pki.root_ca());
     let client = Client::new(server.service(User::system()), "default");
     install::crds(&client).await?;
+    install::roles(&client).await?;
     let nodes: Vec<String> = (1..=args.nodes)
         .map(|number| format!("node-{number}"))
         .collect();
-    let plane = ControlPlane::start(client.clone(), plane_config(dir, &nodes)).await?;
+    let plane = ControlPlane::start(client.clone(), plane_config(dir, &nodes, &root_ca)).await?;
     let agents = agents(dir, &nodes, &client, &plane, &logs)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -76,7 +79,6 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
         // An error means that the sender is gone, which is a stop as well.
         async move { drop(stopped.wait_for(|stop| *stop).await) }
     };
-    let url = listener.url();
     let api = listener.serve(server.clone(), &pki, until_stopped());
     let agents = join_all(agents.into_iter().map(|agent| agent.run(until_stopped())));
     let controllers = async {
@@ -84,6 +86,7 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
             controllers::run(client, controllers::Config::default(), until_stopped()).await;
         }
     };
+    let renewals = tell_renewals(dir, &url, &pki, &root_ca, until_stopped());
     let told = async {
         let told = announce(&kubeconfig, &url);
         if told.is_ok() {
@@ -92,8 +95,9 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
         stop.send_replace(true);
         told
     };
-    let (served, (), _, (), told) =
-        tokio::join!(api, plane.run(until_stopped()), agents, controllers, told);
+    let plane = plane.run(until_stopped());
+    let (served, (), _, (), (), told) =
+        tokio::join!(api, plane, agents, controllers, renewals, told);
     server.close();
     served?;
     told
@@ -105,14 +109,37 @@ fn announce(kubeconfig: &Path, url: &str) -> Result<()> {
     Ok(output::line("longshore is ready")?)
 }
 
-fn plane_config(dir: &Path, nodes: &[String]) -> Config {
+/// Brings what is made of the certificates up to date whenever those are renewed.
+async fn tell_renewals(
+    dir: &Path,
+    url: &str,
+    pki: &Pki,
+    root_ca: &watch::Sender<String>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut renewals = pki.renewals();
+    let follow = async {
+        while renewals.changed().await.is_ok() {
+            if let Err(error) = write_kubeconfig(dir, &pki.kubeconfig(url)) {
+                tracing::warn!("{error:#}");
+            }
+            root_ca.send_replace(pki.root_ca());
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = stop => {}
+    }
+}
+
+fn plane_config(dir: &Path, nodes: &[String], root_ca: &watch::Sender<String>) -> Config {
     let socket = |name: &String| NodeSocket {
         name: name.clone(),
         socket: driver_socket(dir, name),
     };
     Config {
         nodes: nodes.iter().map(socket).collect(),
-        root_ca: None,
+        root_ca: Some(root_ca.subscribe()),
     }
 }
 

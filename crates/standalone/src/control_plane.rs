@@ -1,6 +1,7 @@
 //! Every controller of this crate, under one supervisor.
 
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::absent_nodes::AbsentNodes;
 use crate::binder::Binder;
@@ -16,13 +17,14 @@ use crate::runtime::supervisor::Supervisor;
 use crate::scheduler::Scheduler;
 
 /// What the control plane must be told; the rest it reads from the API.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Nodes and the sockets of their CSI drivers, which may start later. Other nodes that the API
     /// knows are away.
     pub nodes: Vec<NodeSocket>,
-    /// PEM text of the authority that signed the API server's certificate, for `kube-root-ca.crt`.
-    pub root_ca: Option<String>,
+    /// PEM text of the authorities to trust for the API server's certificate, for
+    /// `kube-root-ca.crt`, which follows it.
+    pub root_ca: Option<watch::Receiver<String>>,
 }
 
 /// The control plane of a home without a cluster.

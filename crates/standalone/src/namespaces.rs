@@ -14,6 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::objects::claims;
 use crate::resources::Resources;
@@ -35,19 +36,19 @@ const TERMINATIONS: Limits = Limits {
 pub(crate) struct Namespaces {
     client: Client,
     resources: Resources,
-    root_ca: Option<String>,
+    root_ca: Option<watch::Receiver<String>>,
     known: Cache<Namespace>,
     accounts: Cache<ServiceAccount>,
     certificates: Cache<ConfigMap>,
 }
 
 impl Namespaces {
-    /// `root_ca` is the PEM text of the authority that signed the API server's certificate.
+    /// `root_ca` is the PEM text of the authorities to trust for the API server's certificate.
     pub(crate) fn new(
         client: Client,
         caches: &Caches,
         resources: Resources,
-        root_ca: Option<String>,
+        root_ca: Option<watch::Receiver<String>>,
     ) -> Self {
         Self {
             client,
@@ -102,7 +103,27 @@ impl Namespaces {
             .certificates
             .changes()
             .map(|change| namespace_of(&**change.object()));
-        stream::select_all([own.boxed(), accounts.boxed(), certificates.boxed()])
+        let authorities = self.renewals();
+        stream::select_all([
+            own.boxed(),
+            accounts.boxed(),
+            certificates.boxed(),
+            authorities.boxed(),
+        ])
+    }
+
+    /// All namespaces, whenever there are other authorities.
+    fn renewals(&self) -> impl Stream<Item = ObjectKey> + use<> {
+        let known = self.known.clone();
+        let renewed = stream::unfold(self.root_ca.clone(), |root_ca| async {
+            let mut root_ca = root_ca?;
+            root_ca.changed().await.ok()?;
+            Some(((), Some(root_ca)))
+        });
+        renewed.flat_map(move |()| {
+            let all = known.all();
+            stream::iter(all).map(|namespace| ObjectKey::of(&*namespace))
+        })
     }
 
     async fn furnish(&self, key: ObjectKey) -> Result<Next, ApiError> {
@@ -123,20 +144,37 @@ impl Namespaces {
             };
             self.create(&key.name, &account).await?;
         }
-        if let Some(root_ca) = &self.root_ca
-            && self
-                .certificates
-                .get(&ObjectKey::new(&*key.name, ROOT_CA))
-                .is_none()
-        {
-            let certificate = ConfigMap {
-                metadata: named_in(&key.name, ROOT_CA),
-                data: Some([("ca.crt".to_owned(), root_ca.clone())].into()),
-                ..ConfigMap::default()
-            };
-            self.create(&key.name, &certificate).await?;
+        if let Some(root_ca) = &self.root_ca {
+            let text = root_ca.borrow().clone();
+            self.publish(&key.name, text).await?;
         }
         Ok(Next::OnChange)
+    }
+
+    /// Has a namespace's ConfigMap say what to trust, whoever wrote something else there.
+    async fn publish(&self, namespace: &str, root_ca: String) -> Result<(), ApiError> {
+        let present = self.certificates.get(&ObjectKey::new(namespace, ROOT_CA));
+        let data = Some([("ca.crt".to_owned(), root_ca)].into());
+        match present {
+            None => {
+                let certificate = ConfigMap {
+                    metadata: named_in(namespace, ROOT_CA),
+                    data,
+                    ..ConfigMap::default()
+                };
+                self.create(namespace, &certificate).await
+            }
+            Some(present) if present.data == data => Ok(()),
+            Some(present) => {
+                let mut certificate = ConfigMap::clone(&present);
+                certificate.data = data;
+                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+                let replaced = api
+                    .replace(ROOT_CA, &PostParams::default(), &certificate)
+                    .await;
+                replaced.doing("furnish namespace", namespace).or_gone()
+            }
+        }
     }
 
     async fn create<K>(&self, namespace: &str, object: &K) -> Result<(), ApiError>

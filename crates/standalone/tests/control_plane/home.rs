@@ -17,7 +17,7 @@ use longshore_standalone::csi_client::{DRIVER_NAME, TOPOLOGY_KEY, driver_socket,
 use longshore_standalone::{Config, ControlPlane, NodeSocket};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Far more than anything here takes.
@@ -28,6 +28,8 @@ pub(crate) const NAMESPACE: &str = "default";
 /// Everything that one test runs.
 pub(crate) struct Home {
     pub(crate) client: Client,
+    /// What the control plane takes for the authorities of the API server.
+    pub(crate) root_ca: watch::Sender<String>,
     folder: tempfile::TempDir,
     nodes: Vec<String>,
     drivers: Vec<JoinHandle<()>>,
@@ -46,6 +48,7 @@ impl Home {
         let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         let mut home = Self {
             client,
+            root_ca: watch::Sender::new("-----BEGIN CERTIFICATE-----".to_owned()),
             folder,
             nodes: nodes.clone(),
             drivers: Vec::new(),
@@ -105,7 +108,7 @@ impl Home {
         };
         let config = Config {
             nodes: self.nodes.iter().map(socket).collect(),
-            root_ca: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+            root_ca: Some(self.root_ca.subscribe()),
         };
         let control_plane = ControlPlane::start(self.client.clone(), config)
             .await

@@ -23,6 +23,22 @@ async fn a_namespace_is_furnished() {
 }
 
 #[tokio::test]
+async fn the_authorities_to_trust_are_kept_right() {
+    let home = Home::start(&[]).await;
+    let maps: Api<ConfigMap> = home.api();
+    let says = |text: &'static str| {
+        move |map: &ConfigMap| map.data.as_ref().is_some_and(|data| data["ca.crt"] == text)
+    };
+    let name = "kube-root-ca.crt";
+    let first = "-----BEGIN CERTIFICATE-----";
+    until(&maps, name, "there", says(first)).await;
+    patch(&maps, name, json!({"data": {"ca.crt": "other"}})).await;
+    until(&maps, name, "restored", says(first)).await;
+    home.root_ca.send_replace("next".to_owned());
+    until(&maps, name, "up to date", says("next")).await;
+}
+
+#[tokio::test]
 async fn a_deleted_namespace_takes_everything_with_it_and_says_what_it_waits_for() {
     let home = Home::start(&["n1"]).await;
     home.create_cluster::<Namespace>(json!({"metadata": {"name": "work"}}))
