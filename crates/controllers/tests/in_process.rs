@@ -133,6 +133,16 @@ impl Fixture {
         self.until("disk", reached).await.unwrap()
     }
 
+    /// Lets a claim go that nobody uses, as a cluster's own controllers do.
+    async fn unprotect(&self, claim: &str) {
+        let claims = self.api::<PersistentVolumeClaim>();
+        let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        claims
+            .patch(claim, &PatchParams::default(), &free)
+            .await
+            .unwrap();
+    }
+
     async fn set_status<K>(&self, name: &str, status: Value)
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -266,6 +276,8 @@ async fn a_disk_is_filled_out_of_sight_and_handed_over_whole() {
         .set_status::<PersistentVolumeClaim>("disk", json!({ "phase": "Bound" }))
         .await;
 
+    cluster.unprotect(&prime).await;
+
     let done = cluster.phase(DataVolumePhase::Succeeded).await;
     assert_eq!(done.status.unwrap().progress.as_deref(), Some("100.0%"));
     cluster.until::<Pod>(&pod, is_gone).await;
@@ -334,6 +346,7 @@ async fn a_claim_that_stands_in_the_way_is_told_and_awaited() {
         message,
         "Resource \"disk\" already exists and is not managed by DataVolume"
     );
+    cluster.unprotect("disk").await;
     claims
         .delete("disk", &DeleteParams::default())
         .await

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -71,7 +72,7 @@ async fn serve(args: &UpArgs, dir: &Path) -> Result<()> {
         .map(|number| format!("node-{number}"))
         .collect();
     let plane = ControlPlane::start(client.clone(), plane_config(dir, &nodes, &root_ca)).await?;
-    let agents = agents(dir, &nodes, &client, &plane, &logs)?;
+    let agents = agents(dir, &nodes, &client, listener.address(), &plane, &logs)?;
 
     let (stop, stopped) = watch::channel(false);
     let until_stopped = || {
@@ -147,9 +148,14 @@ fn agents(
     dir: &Path,
     nodes: &[String],
     client: &Client,
+    listens_at: SocketAddr,
     plane: &ControlPlane,
     logs: &Logs,
 ) -> Result<Vec<Agent>> {
+    let api = match listens_at {
+        any if any.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, any.port()).into(),
+        address => address,
+    };
     let program = std::env::current_exe().context("failed to find this program's own file")?;
     let agent = |(node_name, ordinal): (&String, u8)| {
         let config = AgentConfig {
@@ -158,6 +164,7 @@ fn agents(
             data_dir: dir.to_owned(),
             program: program.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            api: Some(api),
         };
         Ok(Agent::new(
             config,

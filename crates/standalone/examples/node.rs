@@ -12,6 +12,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use longshore_standalone::node::sandbox::{self, Sandbox, Spec, Started, Volume};
@@ -94,6 +95,7 @@ fn parse(arguments: Vec<String>, root: &std::path::Path) -> Result<Spec> {
                 let (source, target) = (source.into(), target.into());
                 spec.volumes.push(Volume {
                     source,
+                    part: PathBuf::new(),
                     target,
                     read_only: false,
                 });

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `pods`, `pod`, `container` | the life of Pods, from the watch down to one container |
 //! | `record`, `status` | what the agent knows of a Pod, and the status that follows from it |
-//! | `plan`, `environment`, `volumes` | from a Pod's specification to what a sandbox needs |
+//! | `plan`, `environment`, `volumes`, `files`, `fields` | from a Pod's specification to what a sandbox needs |
 //! | [`sandbox`] | the processes |
 //! | [`logs`] | what containers say |
 //! | `driver`, `registration` | the CSI driver, and what the API knows of the node |
@@ -32,6 +32,8 @@ mod container;
 mod context;
 mod driver;
 mod environment;
+mod fields;
+mod files;
 mod folder;
 mod plan;
 mod pod;
@@ -41,6 +43,7 @@ mod registration;
 mod status;
 mod volumes;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -68,6 +71,8 @@ pub struct AgentConfig {
     pub program: PathBuf,
     /// That program's version.
     pub version: String,
+    /// Where containers reach the API server, if they are to know.
+    pub api: Option<SocketAddr>,
 }
 
 /// Why an agent cannot run.
@@ -105,6 +110,7 @@ impl Agent {
             data_dir: config.data_dir.clone(),
             program: config.program.clone(),
             client,
+            api: config.api,
             driver,
             driver_ready: driver_ready.subscribe(),
             recorder: recorder.for_component("kubelet", Some(&config.node_name)),

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use apiserver::extend::Extensions;
 use apiserver::{ApiServer, User};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ContainerStatus, Event, Node, PersistentVolumeClaim, Pod, Secret,
+    ConfigMap, ContainerStatus, Event, Node, PersistentVolumeClaim, Pod, Secret,
 };
 use k8s_openapi::api::storage::v1::CSINode;
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
@@ -31,7 +32,7 @@ use longshore_standalone::node::{Agent, AgentConfig};
 use longshore_standalone::{Config, ControlPlane, NodeSocket, csi_client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 const NODE: &str = "node-1";
@@ -65,7 +66,7 @@ impl Home {
             client.clone(),
             Config {
                 nodes,
-                root_ca: None,
+                root_ca: Some(watch::channel("-----BEGIN CERTIFICATE-----".to_owned()).1),
             },
         )
         .await
@@ -100,6 +101,7 @@ impl Home {
                 .unwrap()
                 .join("examples/node"),
             version: "v0.1.0".to_owned(),
+            api: Some(([127, 0, 0, 1], 6443).into()),
         };
         let agent = Agent::new(config, client, &self.recorder, self.logs.clone()).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -189,6 +191,19 @@ impl Home {
                 )
             })
             .collect()
+    }
+
+    /// Waits for an event that begins so.
+    async fn says(&self, about: &str, expected: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let events = self.events(about).await;
+            if events.iter().any(|event| event.starts_with(expected)) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{events:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn log(&self, name: &str, parameters: LogParams) -> String {
@@ -397,11 +412,7 @@ fn a_worker_writes_its_volume_and_leaves_a_last_word() {
         };
         assert_eq!((owner.uid(), owner.gid()), (id, id));
         for expected in ["Pulled", "Created", "Started"] {
-            let events = home.events("importer").await;
-            assert!(
-                events.iter().any(|event| event.starts_with(expected)),
-                "{events:?}"
-            );
+            home.says("importer", expected).await;
         }
         home.api::<Pod>()
             .delete("importer", &DeleteParams::default())
@@ -585,5 +596,170 @@ fn an_agent_takes_up_where_the_last_one_died() {
             .unwrap();
         home.no_folder_is_left().await;
         home.stop_agent().await;
+    });
+}
+
+/// A Pod of one container that reads what it is told, and says it.
+fn reader(name: &str, container: Value, volumes: Value) -> Value {
+    let mut pod = script(name, "Never", "");
+    json_patch::merge(&mut pod["spec"]["containers"][0], &container);
+    pod["spec"]["volumes"] = volumes;
+    pod
+}
+
+#[test]
+fn a_container_knows_its_account_and_where_the_api_is() {
+    in_private_namespace(async {
+        let home = Home::start().await;
+        let say = "cd /var/run/secrets/kubernetes.io/serviceaccount && cat namespace && echo && \
+                   cat ca.crt && echo && cut -d. -f2 token && \
+                   echo $KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT";
+        home.create::<Pod>(script("member", "Never", say)).await;
+        let pod = home.ended("member").await;
+        assert_eq!(
+            phase(Some(&pod)),
+            "Succeeded",
+            "{:?}",
+            home.events("member").await
+        );
+        let log = home.log("member", LogParams::default()).await;
+        let [namespace, authority, claims, api] = *log.lines().collect::<Vec<_>>() else {
+            unreachable!("{log}")
+        };
+        assert_eq!(namespace, "default");
+        assert_eq!(authority, "-----BEGIN CERTIFICATE-----");
+        assert_eq!(api, "127.0.0.1:6443");
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        assert_eq!(claims["sub"], "system:serviceaccount:default:default");
+        assert_eq!(claims["kubernetes.io"]["pod"]["name"], "member");
+    });
+}
+
+#[test]
+fn a_container_that_wants_no_token_gets_none() {
+    in_private_namespace(async {
+        let home = Home::start().await;
+        let mut pod = script(
+            "stranger",
+            "Never",
+            "test ! -e /var/run/secrets/kubernetes.io",
+        );
+        pod["spec"]["automountServiceAccountToken"] = json!(false);
+        home.create::<Pod>(pod).await;
+        let pod = home.ended("stranger").await;
+        assert_eq!(phase(Some(&pod)), "Succeeded");
+        assert!(pod.spec.unwrap().volumes.is_none());
+    });
+}
+
+#[test]
+fn a_container_is_told_what_its_environment_refers_to() {
+    in_private_namespace(async {
+        let home = Home::start().await;
+        home.create::<ConfigMap>(json!({"metadata": {"name": "map"},
+            "data": {"COLOUR": "blue", "SIZE": "9"}}))
+            .await;
+        home.create::<Secret>(json!({"metadata": {"name": "secret"}, "stringData": {"KEY": "x"}}))
+            .await;
+        let container = json!({
+            "command": ["sh", "-c", "echo $COLOUR $A_KEY $SIZE $OWN $LIMIT $NODE"],
+            "resources": {"limits": {"memory": "64Mi"}},
+            "envFrom": [{"configMapRef": {"name": "map"}},
+                {"prefix": "A_", "secretRef": {"name": "secret"}},
+                {"configMapRef": {"name": "missing", "optional": true}}],
+            "env": [
+                {"name": "SIZE", "value": "10"},
+                {"name": "OWN", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "LIMIT", "valueFrom": {"resourceFieldRef":
+                    {"resource": "limits.memory", "divisor": "1Mi"}}},
+                {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            ],
+        });
+        home.create::<Pod>(reader("told", container, json!([])))
+            .await;
+        home.ended("told").await;
+        let log = home.log("told", LogParams::default()).await;
+        assert_eq!(log, "blue x 10 told 64 node-1\n");
+    });
+}
+
+#[test]
+fn a_source_of_the_environment_may_come_later() {
+    in_private_namespace(async {
+        let home = Home::start().await;
+        let container = json!({"command": ["sh", "-c", "echo $COLOUR"],
+            "envFrom": [{"configMapRef": {"name": "late"}}]});
+        home.create::<Pod>(reader("patient", container, json!([])))
+            .await;
+        home.pod("patient", waits_for("CreateContainerConfigError"))
+            .await;
+        home.says("patient", "Failed: configmap \"late\" not found")
+            .await;
+        home.create::<ConfigMap>(json!({"metadata": {"name": "late"}, "data": {"COLOUR": "red"}}))
+            .await;
+        home.ended("patient").await;
+        assert_eq!(home.log("patient", LogParams::default()).await, "red\n");
+    });
+}
+
+#[test]
+fn volumes_of_files_are_mounted_whole_and_in_parts() {
+    in_private_namespace(async {
+        let home = Home::start().await;
+        home.create::<ConfigMap>(
+            json!({"metadata": {"name": "map"}, "data": {"a": "1", "b": "2"}}),
+        )
+        .await;
+        home.create::<Secret>(json!({"metadata": {"name": "secret"}, "stringData": {"c": "3"}}))
+            .await;
+        let volumes = json!([
+            {"name": "all", "projected": {"sources": [
+                {"configMap": {"name": "map", "items": [{"key": "a", "path": "x/a", "mode": 0o400}]}},
+                {"secret": {"name": "secret"}},
+                {"downwardAPI": {"items": [
+                    {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+            ]}},
+            {"name": "map", "configMap": {"name": "map"}},
+            {"name": "own", "downwardAPI": {"items": [
+                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+            {"name": "scratch", "emptyDir": {}},
+        ]);
+        let container = json!({
+            "command": ["sh", "-c", "cat /all/x/a /all/c /all/name /etc/b /own/labels; echo; \
+                stat -c %a /all/x/a; echo kept > /part/file; cat /scratch/deep/part-told/file"],
+            "env": [{"name": "NAME", "value": "told"}],
+            "volumeMounts": [
+                {"name": "all", "mountPath": "/all"},
+                {"name": "map", "mountPath": "/etc/b", "subPath": "b"},
+                {"name": "own", "mountPath": "/own"},
+                {"name": "scratch", "mountPath": "/scratch"},
+                {"name": "scratch", "mountPath": "/part", "subPathExpr": "deep/part-$(NAME)"},
+            ],
+        });
+        let mut pod = reader("reader", container, volumes);
+        pod["metadata"]["labels"] = json!({"app": "x"});
+        home.create::<Pod>(pod).await;
+        let pod = home.ended("reader").await;
+        let log = home.log("reader", LogParams::default()).await;
+        assert_eq!(log, "13reader2app=\"x\"\n400\nkept\n", "{pod:?}");
+    });
+}
+
+#[test]
+fn no_link_in_a_volume_leads_out_of_it() {
+    in_private_namespace(async {
+        let home = Home::start().await;
+        let mount =
+            |path: &str, part: &str| json!({"name": "scratch", "mountPath": path, "subPath": part});
+        let mut pod = script("climber", "Never", "cat /out/passwd");
+        pod["spec"]["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+        pod["spec"]["initContainers"] = json!([{
+            "name": "link", "image": "tools", "command": ["ln", "-s", "/etc", "/in/link"],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/in"}],
+        }]);
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([mount("/out", "link")]);
+        home.create::<Pod>(pod).await;
+        home.pod("climber", waits_for("RunContainerError")).await;
     });
 }

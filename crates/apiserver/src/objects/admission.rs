@@ -1,6 +1,8 @@
 //! What objects get, and what they are refused, because of other objects: the defaults and bounds
-//! of `LimitRange`s, the priority of a class, the room that `ResourceQuota`s leave.
+//! of `LimitRange`s, the priority of a class, the room that `ResourceQuota`s leave, the default
+//! storage class, a token of their account.
 
+mod furnish;
 mod limits;
 mod priority;
 mod quota;
@@ -24,6 +26,7 @@ impl Objects {
             }
             self.prioritize(call, object)?;
         }
+        self.furnish(&call.kind, object);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backoff::Backoff;
+use super::environment::{self, Surroundings};
 use super::folder::{self, ContainerFolder};
 use super::logs;
 use super::plan::{self, Problem};
@@ -98,8 +99,13 @@ impl PodTask {
             ));
         };
         let address = self.record.borrow().address.clone();
-        let environment =
-            super::environment::resolve(&self.node.client, &pod, container, &address).await?;
+        let around = Surroundings {
+            client: &self.node.client,
+            pod: &pod,
+            address: &address,
+            api: self.node.api,
+        };
+        let environment = environment::resolve(&around, container).await?;
         let folder = self.container_folder(container)?;
         let sandbox = plan::sandbox(&pod, container, environment, &self.volumes(), &folder)?;
         let image = container.image.as_deref().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What every part of one node's agent shares.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(super) struct Context {
     pub(super) data_dir: PathBuf,
     pub(super) program: PathBuf,
     pub(super) client: Client,
+    /// Where the API server listens.
+    pub(super) api: Option<SocketAddr>,
     pub(super) driver: CsiClient,
     pub(super) driver_ready: watch::Receiver<bool>,
     pub(super) recorder: Recorder,

@@ -1,12 +1,16 @@
 //! The environment of a container, with everything it refers to looked up.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, ResourceFieldSelector, Secret,
+};
 use kube::{Api, Client};
 
+use super::fields;
 use super::plan::Problem;
-use super::status::HOST_ADDRESS;
 
 /// Where programs are searched for: this program first, then the machine's.
 const PATH: &str = "/longshore/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -14,35 +18,43 @@ const PATH: &str = "/longshore/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr
 /// The reason while something that the environment refers to is missing.
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
 
+/// What environments are looked up with.
+pub(super) struct Surroundings<'a> {
+    pub(super) client: &'a Client,
+    pub(super) pod: &'a Pod,
+    /// Of the Pod.
+    pub(super) address: &'a str,
+    /// Where the API server listens, for programs that look for the one that runs them.
+    pub(super) api: Option<SocketAddr>,
+}
+
 /// Looks up the environment of a container. Later values may refer to earlier ones as `$(NAME)`.
 ///
 /// # Errors
 /// A [`Problem`] with reason `CreateContainerConfigError` that names what is missing.
 pub(super) async fn resolve(
-    client: &Client,
-    pod: &Pod,
+    around: &Surroundings<'_>,
     container: &Container,
-    address: &str,
 ) -> Result<BTreeMap<String, String>, Problem> {
-    let name = pod.metadata.name.clone().unwrap_or_default();
+    let name = around.pod.metadata.name.clone().unwrap_or_default();
     let mut environment = BTreeMap::from([
         ("PATH".to_owned(), PATH.to_owned()),
         ("HOSTNAME".to_owned(), name),
         ("HOME".to_owned(), "/".to_owned()),
     ]);
-    if container
-        .env_from
-        .as_ref()
-        .is_some_and(|sources| !sources.is_empty())
-    {
-        return Err(config_error(
-            "envFrom is not supported here: name the variables one by one",
-        ));
+    if let Some(api) = around.api {
+        let service = |name: &str| format!("KUBERNETES_SERVICE_{name}");
+        environment.insert(service("HOST"), api.ip().to_string());
+        environment.insert(service("PORT"), api.port().to_string());
+        environment.insert(service("PORT_HTTPS"), api.port().to_string());
+    }
+    for source in container.env_from.iter().flatten() {
+        environment.extend(around.all_of(source).await?);
     }
     for variable in container.env.iter().flatten() {
         let value = match (&variable.value, &variable.value_from) {
             (Some(value), _) => Some(expand(value, &environment)),
-            (None, Some(source)) => lookup(client, pod, source, address).await?,
+            (None, Some(source)) => around.lookup(container, source).await?,
             (None, None) => Some(String::new()),
         };
         if let Some(value) = value {
@@ -56,49 +68,116 @@ fn config_error(message: impl Into<String>) -> Problem {
     Problem::new(CONFIG_ERROR, message)
 }
 
-/// What a variable refers to; `None` when it is missing and may be.
-async fn lookup(
-    client: &Client,
-    pod: &Pod,
-    source: &EnvVarSource,
-    address: &str,
-) -> Result<Option<String>, Problem> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    if let Some(field) = &source.field_ref {
-        return self_field(pod, &field.field_path, address).map(Some);
+impl Surroundings<'_> {
+    fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or_default()
     }
-    if let Some(wanted) = &source.secret_key_ref {
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let found = secrets.get_opt(&wanted.name).await.map_err(unreadable)?;
-        let exists = found.is_some();
-        let value = found
-            .and_then(|secret| secret.data?.remove(&wanted.key))
-            .map(|value| String::from_utf8_lossy(&value.0).into_owned());
-        let optional = wanted.optional.unwrap_or_default();
-        return required(
-            value,
-            optional,
-            exists,
-            ("secret", namespace, &wanted.name, &wanted.key),
-        );
+
+    async fn config_map(&self, name: &str) -> Result<Option<ConfigMap>, Problem> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace());
+        maps.get_opt(name).await.map_err(unreadable)
     }
-    if let Some(wanted) = &source.config_map_key_ref {
-        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-        let found = maps.get_opt(&wanted.name).await.map_err(unreadable)?;
-        let exists = found.is_some();
-        let value = found.and_then(|map| map.data?.remove(&wanted.key));
-        let optional = wanted.optional.unwrap_or_default();
-        let key = (
-            "configmap",
-            namespace,
-            wanted.name.as_str(),
-            wanted.key.as_str(),
-        );
-        return required(value, optional, exists, key);
+
+    async fn secret(&self, name: &str) -> Result<Option<Secret>, Problem> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace());
+        secrets.get_opt(name).await.map_err(unreadable)
     }
-    Err(config_error(
-        "an environment variable takes its value from a source that is not supported here",
-    ))
+
+    /// All entries of a ConfigMap or Secret whose keys can be names of variables.
+    async fn all_of(&self, source: &EnvFromSource) -> Result<BTreeMap<String, String>, Problem> {
+        let mut all = BTreeMap::new();
+        if let Some(wanted) = &source.config_map_ref {
+            let found = self.config_map(&wanted.name).await?;
+            let map = found_or_optional(found, wanted.optional, "configmap", &wanted.name)?;
+            all.extend(map.and_then(|map| map.data).unwrap_or_default());
+        }
+        if let Some(wanted) = &source.secret_ref {
+            let found = self.secret(&wanted.name).await?;
+            let secret = found_or_optional(found, wanted.optional, "secret", &wanted.name)?;
+            let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+            all.extend(data.into_iter().map(|(key, value)| (key, text(value))));
+        }
+        let prefix = source.prefix.as_deref().unwrap_or_default();
+        Ok(all
+            .into_iter()
+            .filter(|(key, _)| !key.contains('='))
+            .map(|(key, value)| (format!("{prefix}{key}"), value))
+            .collect())
+    }
+
+    /// What a variable refers to; `None` when it is missing and may be.
+    async fn lookup(
+        &self,
+        container: &Container,
+        source: &EnvVarSource,
+    ) -> Result<Option<String>, Problem> {
+        let unknown = |error: fields::Unknown| config_error(error.to_string());
+        if let Some(wanted) = &source.field_ref {
+            let value = fields::field(self.pod, &wanted.field_path, self.address);
+            return value.map(Some).map_err(unknown);
+        }
+        if let Some(wanted) = &source.resource_field_ref {
+            let value = fields::resource(self.container(wanted, container), wanted);
+            return value.map(Some).map_err(unknown);
+        }
+        let (kind, name, key, optional, exists, value);
+        if let Some(wanted) = &source.secret_key_ref {
+            let found = self.secret(&wanted.name).await?;
+            (kind, name, key, optional) = ("secret", &wanted.name, &wanted.key, wanted.optional);
+            exists = found.is_some();
+            value = found.and_then(|secret| Some(text(secret.data?.remove(key)?)));
+        } else if let Some(wanted) = &source.config_map_key_ref {
+            let found = self.config_map(&wanted.name).await?;
+            (kind, name, key, optional) = ("configmap", &wanted.name, &wanted.key, wanted.optional);
+            exists = found.is_some();
+            value = found.and_then(|map| map.data?.remove(key));
+        } else {
+            return Err(config_error(
+                "an environment variable takes its value from a source that is not supported here",
+            ));
+        }
+        let reference = (kind, self.namespace(), name.as_str(), key.as_str());
+        required(value, optional.unwrap_or_default(), exists, reference)
+    }
+
+    /// The container that a variable is about: its own unless it names another.
+    fn container<'a>(
+        &'a self,
+        wanted: &ResourceFieldSelector,
+        own: &'a Container,
+    ) -> &'a Container {
+        let name = wanted
+            .container_name
+            .as_deref()
+            .filter(|name| !name.is_empty());
+        let spec = self.pod.spec.as_ref();
+        let named = spec.and_then(|spec| {
+            let containers = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
+            containers
+                .into_iter()
+                .find(|each| Some(each.name.as_str()) == name)
+        });
+        named.unwrap_or(own)
+    }
+}
+
+fn text(value: ByteString) -> String {
+    String::from_utf8_lossy(&value.0).into_owned()
+}
+
+fn found_or_optional<K>(
+    found: Option<K>,
+    optional: Option<bool>,
+    kind: &str,
+    name: &str,
+) -> Result<Option<K>, Problem> {
+    match found {
+        None if optional != Some(true) => Err(config_error(format!("{kind} \"{name}\" not found"))),
+        found => Ok(found),
+    }
 }
 
 fn unreadable(error: kube::Error) -> Problem {
@@ -119,40 +198,6 @@ fn required(
         ))),
         None => Err(config_error(format!("{kind} \"{name}\" not found"))),
     }
-}
-
-fn self_field(pod: &Pod, path: &str, address: &str) -> Result<String, Problem> {
-    let spec = pod.spec.as_ref();
-    let value = match path {
-        "metadata.name" => pod.metadata.name.clone(),
-        "metadata.namespace" => pod.metadata.namespace.clone(),
-        "metadata.uid" => pod.metadata.uid.clone(),
-        "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()),
-        "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.clone()),
-        "status.podIP" | "status.podIPs" => Some(address.to_owned()),
-        "status.hostIP" | "status.hostIPs" => Some(HOST_ADDRESS.to_owned()),
-        _ => {
-            return keyed(pod, path)
-                .ok_or_else(|| config_error(format!("unsupported fieldPath: {path}")));
-        }
-    };
-    Ok(value.unwrap_or_default())
-}
-
-/// `metadata.labels['key']` and `metadata.annotations['key']`; a missing key is empty.
-fn keyed(pod: &Pod, path: &str) -> Option<String> {
-    let (field, rest) = path.split_once("['")?;
-    let key = rest.strip_suffix("']")?;
-    let map = match field {
-        "metadata.labels" => &pod.metadata.labels,
-        "metadata.annotations" => &pod.metadata.annotations,
-        _ => return None,
-    };
-    Some(
-        map.as_ref()
-            .and_then(|map| map.get(key).cloned())
-            .unwrap_or_default(),
-    )
 }
 
 /// Replaces `$(NAME)` by the variable's value; `$$` stands for one `$`, and an unknown name stays
@@ -200,18 +245,5 @@ mod tests {
         ] {
             assert_eq!(expand(text, &environment), expanded, "{text}");
         }
-    }
-
-    #[test]
-    fn a_pods_own_fields() {
-        let mut pod = Pod::default();
-        pod.metadata.name = Some("p".to_owned());
-        pod.metadata.labels = Some([("app".to_owned(), "x".to_owned())].into());
-        let field = |path| self_field(&pod, path, "127.64.0.1").ok();
-        assert_eq!(field("metadata.name").as_deref(), Some("p"));
-        assert_eq!(field("status.podIP").as_deref(), Some("127.64.0.1"));
-        assert_eq!(field("metadata.labels['app']").as_deref(), Some("x"));
-        assert_eq!(field("metadata.labels['none']").as_deref(), Some(""));
-        assert_eq!(field("spec.colour"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! From a container of a Pod to a sandbox: what to run, as whom, with what in sight.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod, SecurityContext, VolumeMount};
 
@@ -51,7 +51,7 @@ pub(super) fn sandbox(
         .volume_mounts
         .iter()
         .flatten()
-        .map(|mount| volume(mount, volumes))
+        .map(|mount| volume(mount, volumes, &environment))
         .collect::<Result<Vec<_>, _>>()?;
     if container
         .volume_devices
@@ -64,6 +64,7 @@ pub(super) fn sandbox(
     }
     mounts.push(Volume {
         source: folder.termination_log(),
+        part: PathBuf::new(),
         target: termination_path(container).into(),
         read_only: false,
     });
@@ -133,11 +134,24 @@ fn command(
         .collect())
 }
 
-fn volume(mount: &VolumeMount, volumes: &HashMap<String, PathBuf>) -> Result<Volume, Problem> {
+fn volume(
+    mount: &VolumeMount,
+    volumes: &HashMap<String, PathBuf>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Volume, Problem> {
     let name = &mount.name;
-    if mount.sub_path.is_some() || mount.sub_path_expr.is_some() {
+    let part = match (&mount.sub_path, &mount.sub_path_expr) {
+        (Some(part), _) => part.clone(),
+        (None, Some(pattern)) => expand(pattern, environment),
+        (None, None) => String::new(),
+    };
+    let is_inside = |part: &Path| {
+        part.components()
+            .all(|step| matches!(step, Component::Normal(_)))
+    };
+    if !is_inside(Path::new(&part)) {
         return Err(Problem::config(format!(
-            "subPath of volume mount {name} is not supported here"
+            "subPath {part:?} of volume mount {name} does not stay in the volume"
         )));
     }
     let source = volumes
@@ -145,6 +159,7 @@ fn volume(mount: &VolumeMount, volumes: &HashMap<String, PathBuf>) -> Result<Vol
         .ok_or_else(|| Problem::config(format!("volume {name} is not a volume of the pod")))?;
     Ok(Volume {
         source: source.clone(),
+        part: part.into(),
         target: mount.mount_path.clone().into(),
         read_only: mount.read_only.unwrap_or_default(),
     })

@@ -23,12 +23,16 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::context::Context;
+use super::files;
 use super::folder::PodFolder;
 use super::record::{Place, Record};
 use super::status::{RestartPolicy, is_finished, pod_status};
 use super::volumes::{self, Volumes};
 use crate::events::Severity;
 use crate::runtime::error::status_code;
+
+/// The pause before files that could not be renewed are tried again.
+const RENEWAL_RETRY: Duration = Duration::from_secs(10);
 
 /// What the watch tells of a Pod; `None` when the object is gone.
 pub(super) type Observed = watch::Receiver<Option<Arc<Pod>>>;
@@ -97,6 +101,7 @@ async fn live(node: &Arc<Context>, observed: &mut Observed, pod: Arc<Pod>, folde
     tokio::select! {
         ((), ()) = lived => {}
         () = task.observe(observed, &stop) => {}
+        () = task.renew_volumes() => {}
     }
 }
 
@@ -164,14 +169,10 @@ impl PodTask {
         loop {
             let pod = self.pod();
             let node = &self.node;
+            let address = self.record.borrow().address.clone();
             let published = async {
                 node.driver_is_ready().await;
-                let volumes = Volumes {
-                    client: &node.client,
-                    driver: &node.driver,
-                    folder: &self.folder,
-                };
-                volumes.publish(&pod).await
+                self.volume_maker(&address).publish(&pod).await
             };
             let published = tokio::select! {
                 published = published => published,
@@ -183,12 +184,43 @@ impl PodTask {
                     return true;
                 }
                 Err(error) => {
-                    let message = format!("MountVolume.SetUp failed: {}", chain(&error));
                     node.recorder
-                        .announce(&*pod, Severity::Warning, "FailedMount", message);
+                        .announce(&*pod, Severity::Warning, "FailedMount", chain(&error));
                     self.pause(backoff.pause()).await;
                 }
             }
+        }
+    }
+
+    fn volume_maker<'a>(&'a self, address: &'a str) -> Volumes<'a> {
+        Volumes {
+            client: &self.node.client,
+            driver: &self.node.driver,
+            folder: &self.folder,
+            address,
+        }
+    }
+
+    /// Renews the files that end before the Pod does, for ever.
+    async fn renew_volumes(&self) {
+        let Some(pause) = volumes::of_pod(&self.pod())
+            .filter_map(files::renewal)
+            .min()
+        else {
+            return std::future::pending().await;
+        };
+        let mut wait = pause.max(RENEWAL_RETRY);
+        loop {
+            tokio::time::sleep(wait).await;
+            let address = self.record.borrow().address.clone();
+            let renewed = self.volume_maker(&address).renew(&self.pod()).await;
+            wait = match renewed {
+                Ok(()) => pause.max(RENEWAL_RETRY),
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "a pod's token is not renewed yet");
+                    RENEWAL_RETRY
+                }
+            };
         }
     }
 

@@ -173,7 +173,8 @@ fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
     })
 }
 
-fn capacity() -> BTreeMap<&'static str, String> {
+/// What the machine has, by resource.
+pub(super) fn capacity() -> BTreeMap<&'static str, String> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let system = rustix::system::sysinfo();
     let memory = system.totalram * u64::from(system.mem_unit) / 1024;

@@ -73,6 +73,9 @@ pub struct Spec {
 pub struct Volume {
     /// Where it is on the machine; not a symbolic link.
     pub source: PathBuf,
+    /// Which part of it; empty for all. A folder is made when missing, and no link is followed, as
+    /// containers may write there.
+    pub part: PathBuf,
     /// Where the container sees it; absolute. Made when missing.
     pub target: PathBuf,
     /// Whether writing is refused.

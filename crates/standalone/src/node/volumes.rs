@@ -1,6 +1,6 @@
 //! A Pod's volumes on the node.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -10,21 +10,16 @@ use csi::v1::volume_capability::access_mode::Mode;
 use csi::v1::volume_capability::{AccessMode, AccessType, MountVolume};
 use csi::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
 use k8s_openapi::api::core::v1::{
-    CSIPersistentVolumeSource, ConfigMap, KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod,
-    Secret, Volume,
+    CSIPersistentVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Volume,
 };
 use kube::{Api, Client};
 use rustix::fs::{AtFlags, CWD, Gid};
 
+use super::fields;
+use super::files::{self, Sources};
 use super::folder::{self, BadName, PodFolder};
 use super::plan::fs_group;
 use crate::csi_client::{CsiClient, DRIVER_NAME};
-
-/// Room for the files of one ConfigMap or Secret, in bytes; objects are at most 3 MiB.
-const FILES_SIZE: u64 = 8 << 20;
-
-/// The mode of those files unless the volume says otherwise.
-const FILES_MODE: u32 = 0o644;
 
 /// Why a Pod's volumes are not there yet. Tried again until the Pod goes.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +30,19 @@ pub(super) enum VolumeError {
     Name(#[from] BadName),
     #[error("{kind} \"{name}\" not found")]
     NotFound { kind: &'static str, name: String },
-    #[error("{kind} \"{name}\" has no key {key}")]
-    NoKey {
-        kind: &'static str,
-        name: String,
-        key: String,
+    #[error("references non-existent {} key: {key}", config_or(kind))]
+    NoKey { kind: &'static str, key: String },
+    #[error("a source of a projected volume is of a kind that is not supported here")]
+    UnsupportedProjection,
+    #[error("no container is named \"{container}\"")]
+    NoContainer { container: String },
+    #[error(transparent)]
+    Field(#[from] fields::Unknown),
+    #[error("failed to fetch token of account \"{account}\"")]
+    Token {
+        account: String,
+        #[source]
+        source: Box<kube::Error>,
     },
     #[error("persistentvolumeclaim \"{claim}\" is not bound")]
     Unbound { claim: String },
@@ -74,7 +77,12 @@ pub(super) enum VolumeError {
     },
 }
 
-fn failed<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> VolumeError {
+/// Keys of ConfigMaps are told as Kubernetes' agent tells them.
+fn config_or<'a>(kind: &&'a str) -> &'a str {
+    if *kind == "configmap" { "config" } else { kind }
+}
+
+pub(super) fn failed<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> VolumeError {
     move |error| VolumeError::Io {
         path: path.to_owned(),
         source: error.into(),
@@ -86,19 +94,52 @@ pub(super) struct Volumes<'a> {
     pub(super) client: &'a Client,
     pub(super) driver: &'a CsiClient,
     pub(super) folder: &'a PodFolder,
+    /// The Pod's address.
+    pub(super) address: &'a str,
+}
+
+/// A volume that is not there yet.
+#[derive(Debug, thiserror::Error)]
+#[error("MountVolume.SetUp failed for volume \"{volume}\" ")]
+pub(super) struct NotSetUp {
+    volume: String,
+    #[source]
+    source: VolumeError,
 }
 
 impl Volumes<'_> {
     /// Makes all volumes of a Pod visible and returns their folders by name. Repeating it changes
     /// nothing.
-    pub(super) async fn publish(&self, pod: &Pod) -> Result<HashMap<String, PathBuf>, VolumeError> {
-        let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    pub(super) async fn publish(&self, pod: &Pod) -> Result<HashMap<String, PathBuf>, NotSetUp> {
         let mut paths = HashMap::new();
-        for volume in volumes.into_iter().flatten() {
-            let path = self.publish_one(pod, volume).await?;
+        for volume in of_pod(pod) {
+            let published = self.publish_one(pod, volume).await;
+            let path = published.map_err(|source| NotSetUp {
+                volume: volume.name.clone(),
+                source,
+            })?;
             paths.insert(volume.name.clone(), path);
         }
         Ok(paths)
+    }
+
+    /// Writes those files again that do not stay true.
+    pub(super) async fn renew(&self, pod: &Pod) -> Result<(), VolumeError> {
+        for volume in of_pod(pod).filter(|volume| files::renewal(volume).is_some()) {
+            self.write_files(pod, volume).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_files(&self, pod: &Pod, volume: &Volume) -> Result<PathBuf, VolumeError> {
+        let path = self.folder.files(&volume.name)?;
+        let sources = Sources {
+            client: self.client,
+            pod,
+            address: self.address,
+        };
+        sources.write(volume, &path).await?;
+        Ok(path)
     }
 
     async fn publish_one(&self, pod: &Pod, volume: &Volume) -> Result<PathBuf, VolumeError> {
@@ -121,45 +162,8 @@ impl Volumes<'_> {
             give_to_group(&path, group)?;
             return Ok(path);
         }
-        if let Some(source) = &volume.config_map {
-            let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-            let found = get(&maps, "configmap", &source.name).await;
-            let map = unless_missing(found, source.optional)?.unwrap_or_default();
-            let text = map
-                .data
-                .into_iter()
-                .flatten()
-                .map(|(key, text)| (key, text.into_bytes()));
-            let binary = map
-                .binary_data
-                .into_iter()
-                .flatten()
-                .map(|(key, bytes)| (key, bytes.0));
-            let files = text.chain(binary).collect();
-            let owner = ("configmap", source.name.as_str());
-            let layout = (
-                source.items.as_deref(),
-                source.default_mode,
-                source.optional,
-            );
-            return self.write_files(&volume.name, owner, files, layout);
-        }
-        if let Some(source) = &volume.secret {
-            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-            let name = source.secret_name.as_deref().unwrap_or_default();
-            let found = get(&secrets, "secret", name).await;
-            let secret = unless_missing(found, source.optional)?.unwrap_or_default();
-            let files = secret
-                .data
-                .into_iter()
-                .flatten()
-                .map(|(key, bytes)| (key, bytes.0));
-            let layout = (
-                source.items.as_deref(),
-                source.default_mode,
-                source.optional,
-            );
-            return self.write_files(&volume.name, ("secret", name), files.collect(), layout);
+        if files::is_made_of_files(volume) {
+            return self.write_files(pod, volume).await;
         }
         Err(VolumeError::Unsupported {
             volume: volume.name.clone(),
@@ -205,51 +209,12 @@ impl Volumes<'_> {
             }),
         }
     }
+}
 
-    /// Writes the values of an object as files, in memory. They stay as they are for the life of
-    /// the Pod.
-    fn write_files(
-        &self,
-        volume: &str,
-        (kind, name): (&'static str, &str),
-        values: BTreeMap<String, Vec<u8>>,
-        (items, mode, optional): (Option<&[KeyToPath]>, Option<i32>, Option<bool>),
-    ) -> Result<PathBuf, VolumeError> {
-        let path = self.folder.files(volume)?;
-        folder::create_with_mode(&path, 0o755).map_err(failed(&path))?;
-        if !sys::mount::is_mount_point(&path).map_err(failed(&path))? {
-            sys::mount::memory(&path, FILES_SIZE, 0o755).map_err(failed(&path))?;
-        }
-        let mode = mode
-            .and_then(|mode| u32::try_from(mode).ok())
-            .unwrap_or(FILES_MODE);
-        let write = |file: &str, mode: u32, content: &[u8]| {
-            let file = plain_path(&path, file)?;
-            fs::write(&file, content)?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode))
-        };
-        let Some(items) = items.filter(|items| !items.is_empty()) else {
-            for (key, content) in &values {
-                write(key, mode, content).map_err(failed(&path))?;
-            }
-            return Ok(path);
-        };
-        for item in items {
-            let mode = item
-                .mode
-                .and_then(|mode| u32::try_from(mode).ok())
-                .unwrap_or(mode);
-            match values.get(&item.key) {
-                Some(content) => write(&item.path, mode, content).map_err(failed(&path))?,
-                None if optional == Some(true) => {}
-                None => {
-                    let (name, key) = (name.to_owned(), item.key.clone());
-                    return Err(VolumeError::NoKey { kind, name, key });
-                }
-            }
-        }
-        Ok(path)
-    }
+/// The volumes that a Pod names.
+pub(super) fn of_pod(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    let spec = pod.spec.iter();
+    spec.flat_map(|spec| spec.volumes.iter().flatten())
 }
 
 /// Takes all volumes away and removes the Pod's folder. Repeating it is safe, and so is a Pod that
@@ -328,7 +293,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-async fn get<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<K, VolumeError>
+pub(super) async fn get<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<K, VolumeError>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -347,7 +312,7 @@ where
 }
 
 /// A missing object that may be missing is none.
-fn unless_missing<K>(
+pub(super) fn unless_missing<K>(
     found: Result<K, VolumeError>,
     optional: Option<bool>,
 ) -> Result<Option<K>, VolumeError> {
@@ -413,21 +378,4 @@ fn give_to_group(path: &Path, group: Option<u32>) -> Result<(), VolumeError> {
         return Ok(());
     }
     fs::set_permissions(path, fs::Permissions::from_mode(wanted)).map_err(failed(path))
-}
-
-/// A file below a folder that holds nothing else yet; its parents are made.
-fn plain_path(folder: &Path, file: &str) -> io::Result<PathBuf> {
-    let relative = Path::new(file);
-    let is_plain = relative
-        .components()
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
-    if !is_plain || file.is_empty() {
-        let message = format!("{file:?} is not a path below the volume");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    let path = folder.join(relative);
-    if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
-        folder::create_with_mode(parent, 0o755)?;
-    }
-    Ok(path)
 }

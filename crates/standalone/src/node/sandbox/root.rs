@@ -3,9 +3,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use sys::mount::{self, Propagation, Restrictions, Tree};
 
 use super::{OWN_PROGRAM, Spec, Volume};
@@ -176,10 +179,11 @@ impl<'a> PickedUp<'a> {
                 path: volume.target.clone(),
             });
         }
-        let is_folder = fs::symlink_metadata(source)
-            .map_err(failed("look at", source))?
-            .is_dir();
-        let tree = Tree::clone_at(source).map_err(failed("take the volume", source))?;
+        let part = open_part(source, &volume.part).map_err(failed("find the part of", source))?;
+        let found = rustix::fs::fstat(&part).map_err(io::Error::from);
+        let found = found.map_err(failed("look at", source))?;
+        let is_folder = FileType::from_raw_mode(found.st_mode).is_dir();
+        let tree = Tree::clone_of(part.as_fd()).map_err(failed("take the volume", source))?;
         tree.restrict(Restrictions {
             read_only: volume.read_only,
             no_devices: true,
@@ -200,6 +204,34 @@ impl<'a> PickedUp<'a> {
             .attach(target)
             .map_err(failed("mount a volume at", target))
     }
+}
+
+/// Opens a part of a volume, step by step, so that no link leads out of it. Folders on the way are
+/// made as the volume's own is.
+fn open_part(source: &Path, part: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = rustix::fs::openat(CWD, source, flags, Mode::empty())?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&at)?.st_mode & 0o7777);
+    for step in part.components() {
+        let Component::Normal(name) = step else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let umask = rustix::process::umask(Mode::empty());
+        let made = rustix::fs::mkdirat(&at, name, mode);
+        rustix::process::umask(umask);
+        if let Err(error) = made
+            && error != Errno::EXIST
+            && error != Errno::ROFS
+        {
+            return Err(error.into());
+        }
+        at = rustix::fs::openat(&at, name, flags, Mode::empty())?;
+    }
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode);
+    if kind.is_symlink() {
+        return Err(Errno::LOOP.into());
+    }
+    Ok(at)
 }
 
 fn share_system(root: &Path, name: &str) -> Result<(), RootError> {
