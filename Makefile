@@ -24,7 +24,8 @@ test: setup ## run all tests; the last line counts them
 check: ## formatting, lints, layers, licences, documentation
 	@scripts/check.sh
 
-bench: setup ## measure against qemu-img, and print a table
+bench: ## measure against qemu-img and kube-apiserver, and print tables
+	@scripts/setup.sh bench
 	@cargo build --release --bin longshore
 	@cargo run --quiet --release --package xtask -- bench $(call built,release)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that the tools of the tests are there, or with the argument `demo` those of the demo.
+# Makes sure that the tools of the tests are there, or with the argument `demo` those of the demo, or
+# with the argument `bench` also those of the measurements.
 # Where it is root, it installs what is missing; otherwise it names it. Changes nothing where
 # nothing is missing.
 set -euo pipefail
@@ -13,6 +14,7 @@ fi
 # Tools, and the Debian packages that have them.
 tools=(cc=gcc mke2fs=e2fsprogs nginx=nginx-light qemu-img=qemu-utils)
 [[ ${1:-} == demo ]] || tools+=(kubectl=kubernetes-client qemu-io=qemu-utils)
+[[ ${1:-} != bench ]] || tools+=(wrk=wrk)
 
 missing=()
 for tool in "${tools[@]}"; do

@@ -21,17 +21,20 @@ struct Arguments {
 enum Verb {
     /// Check layers, licences and the rules of the tree
     Check,
-    /// Measure against qemu-img, and print a table
+    /// Measure against qemu-img and against etcd with kube-apiserver, and print tables
     Bench {
         /// The program to measure, built in release mode
         program: PathBuf,
+        /// Measure the API only
+        #[arg(long)]
+        api: bool,
     },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Check => check::run(),
-        Verb::Bench { program } => bench::run(&program),
+        Verb::Bench { program, api } => bench::run(&program, api),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A process, told apart from a later one of the same number.
@@ -49,6 +50,16 @@ impl Process {
     /// The most memory that it ever had resident, in bytes.
     pub fn peak_memory(&self) -> Option<u64> {
         memory(self.pid, "VmHWM:")
+    }
+
+    /// The processor time that its present threads have spent.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let spent = threads.flatten().filter_map(|thread| {
+            let schedule = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            schedule.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Some(Duration::from_nanos(spent.sum()))
     }
 
     /// The memory that it has resident, in bytes.

@@ -72,7 +72,7 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Row>> {
         what: "worker, peak resident over all these imports",
         measured: mebibytes(peak),
         promise: Some(Promise {
-            at_most: "64 MiB",
+            bound: "at most 64 MiB",
             kept: peak <= MEMORY,
         }),
     });
@@ -168,7 +168,7 @@ fn compared(kind: &str, what: &'static str, ours: Duration, theirs: Duration) ->
         what,
         measured: format!("{ratio:.2} ({ours:.2} s : {theirs:.2} s)"),
         promise: (kind == "zlib").then_some(Promise {
-            at_most: "1.00",
+            bound: "at most 1.00",
             kept,
         }),
     }

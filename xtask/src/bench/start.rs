@@ -30,7 +30,7 @@ pub(super) fn measure(program: &Path) -> Vec<Row> {
             what: "`longshore up`, start to ready",
             measured: milliseconds(ready),
             promise: Some(Promise {
-                at_most: "1000 ms",
+                bound: "at most 1000 ms",
                 kept: ready <= Duration::from_secs(1),
             }),
         },
@@ -38,7 +38,7 @@ pub(super) fn measure(program: &Path) -> Vec<Row> {
             what: "`longshore up`, idle, resident, with its CSI driver",
             measured: mebibytes(memory),
             promise: Some(Promise {
-                at_most: "80 MiB",
+                bound: "at most 80 MiB",
                 kept: memory <= 80 << 20,
             }),
         },
@@ -46,7 +46,7 @@ pub(super) fn measure(program: &Path) -> Vec<Row> {
             what: "DataVolume `blank`, create to Succeeded",
             measured: milliseconds(blank),
             promise: Some(Promise {
-                at_most: "500 ms",
+                bound: "at most 500 ms",
                 kept: blank <= Duration::from_millis(500),
             }),
         },

@@ -1,4 +1,4 @@
-//! How large an object may be.
+//! How large, and how deep, an object may be.
 
 use std::io;
 
@@ -11,12 +11,28 @@ use crate::status::Status;
 /// one request by default.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024 / 2;
 
-/// Refuses an object that is larger than [`LIMIT`].
+/// Most levels of an object. JSON readers go to 128, and what is added to an object, such as the
+/// record of who owns which field, is a little deeper than the object itself.
+const DEPTH: usize = 100;
+
+/// Refuses an object that is larger than [`LIMIT`] or deeper than [`DEPTH`].
 pub(crate) fn check(kind: &Kind, name: &str, object: &Value) -> Result<(), Status> {
     if of(object) > LIMIT {
         return Err(Status::object_too_large(kind, name, LIMIT));
     }
+    if depth(object) > DEPTH {
+        return Err(Status::bad_request("exceeded max depth"));
+    }
     Ok(())
+}
+
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Object(fields) => fields.values().map(depth).max(),
+        Value::Array(items) => items.iter().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
 }
 
 /// Bytes of a value's JSON text, which is not made for that.
@@ -45,6 +61,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_depth_counts_objects_and_lists() {
+        for (value, expected) in [
+            (json!(1), 0),
+            (json!({}), 1),
+            (json!({"a": 1, "b": [{"c": []}]}), 4),
+        ] {
+            assert_eq!(depth(&value), expected);
+        }
+    }
 
     #[test]
     fn the_size_is_that_of_the_text() {

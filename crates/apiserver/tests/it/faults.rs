@@ -81,9 +81,8 @@ impl Run {
 /// it had said.
 fn check(dir: &Path, ledger: &Ledger, what: &str) {
     let store = Store::open(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let page = store.list("configmaps", None, None);
-    let found: BTreeMap<String, String> = page
-        .objects
+    let objects = store.list("configmaps", None);
+    let found: BTreeMap<String, String> = objects
         .iter()
         .map(|object| {
             let value = object.value();

@@ -1,0 +1,109 @@
+//! Many watchers of one kind, and how long after a write each of them knows of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::super::{Promise, Row, milliseconds};
+use super::client::Client;
+
+const WATCHERS: usize = 1000;
+const WRITES: usize = 2000;
+/// Between two writes: 200 in a second.
+const PACE: Duration = Duration::from_millis(5);
+/// Within which every watcher must have seen everything.
+const DEADLINE: Duration = Duration::from_mins(2);
+/// How many watches begin at a time.
+const BEGINNERS: usize = 50;
+
+/// What stands before the time of a write, in microseconds.
+const MARK: &[u8] = b"sent-";
+/// Digits of such a time.
+const DIGITS: usize = 12;
+
+pub(super) async fn measure(client: &Client, namespace: &str) -> anyhow::Result<Vec<Row>> {
+    let start = Instant::now();
+    let mut watchers = JoinSet::new();
+    for _ in 0..WATCHERS / BEGINNERS {
+        let beginning = (0..BEGINNERS).map(|_| client.watch(namespace));
+        for watch in futures::future::try_join_all(beginning).await? {
+            watchers.spawn(timeout(DEADLINE, follow(watch, start)));
+        }
+    }
+    write(client, namespace, start).await?;
+    let mut delays = Vec::with_capacity(WATCHERS * WRITES);
+    while let Some(followed) = watchers.join_next().await {
+        let followed = followed.context("a watcher failed")?;
+        delays.extend(followed.context("a watcher waits in vain")??);
+    }
+    delays.sort_unstable();
+    let percentile = |percent: usize| {
+        let micros = delays[(delays.len() - 1) * percent / 100];
+        Duration::from_micros(micros)
+    };
+    let (half, most) = (percentile(50), percentile(99));
+    Ok(vec![
+        Row {
+            what: "1,000 watchers at 200 writes/s, from request to delivery, 99 of 100",
+            measured: milliseconds(most),
+            promise: Some(Promise {
+                bound: "at most 100 ms",
+                kept: most <= Duration::from_millis(100),
+            }),
+        },
+        Row {
+            what: "1,000 watchers at 200 writes/s, from request to delivery, half",
+            measured: milliseconds(half),
+            promise: None,
+        },
+    ])
+}
+
+async fn write(client: &Client, namespace: &str, start: Instant) -> anyhow::Result<()> {
+    let mut clock = interval(PACE);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut writes = JoinSet::new();
+    let namespace: Arc<str> = namespace.into();
+    for n in 0..WRITES {
+        clock.tick().await;
+        let (client, namespace) = (client.clone(), Arc::clone(&namespace));
+        writes.spawn(async move {
+            let micros = start.elapsed().as_micros();
+            let data = format!("sent-{micros:0DIGITS$}");
+            client.create(&namespace, &format!("w{n}"), &data).await
+        });
+    }
+    while let Some(written) = writes.join_next().await {
+        written.context("a writer failed")??;
+    }
+    Ok(())
+}
+
+/// Notes how old each write is when it arrives, in microseconds.
+async fn follow(mut watch: reqwest::Response, start: Instant) -> anyhow::Result<Vec<u64>> {
+    let mut delays = Vec::with_capacity(WRITES);
+    let mut text = Vec::new();
+    while delays.len() < WRITES {
+        let chunk = watch.chunk().await.context("a watch failed")?;
+        let now = u64::try_from(start.elapsed().as_micros())?;
+        text.extend_from_slice(&chunk.context("a watch ended")?);
+        let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else {
+            continue;
+        };
+        for line in text[..end].split(|byte| *byte == b'\n') {
+            delays.push(now.saturating_sub(sent(line).context("not one of our writes")?));
+        }
+        text.drain(..=end);
+    }
+    ensure!(delays.len() == WRITES, "more events than writes");
+    Ok(delays)
+}
+
+fn sent(line: &[u8]) -> Option<u64> {
+    let at = line.windows(MARK.len()).position(|part| part == MARK)? + MARK.len();
+    let digits = line.get(at..at + DIGITS)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
