@@ -94,8 +94,9 @@ pub struct Schema {
     pub list_type: Option<ListType>,
     /// `x-kubernetes-list-map-keys`.
     pub list_map_keys: Vec<String>,
-    /// `x-kubernetes-map-type: atomic`: the object is replaced as a whole.
-    pub atomic_map: bool,
+    /// `x-kubernetes-map-type`: whether the object is replaced as a whole. Beside a reference it
+    /// overrules what the definition says.
+    pub atomic_map: Option<bool>,
     /// How a strategic merge patch treats the field, where that is not plain replacement.
     pub merge: Option<Merge>,
     /// `x-kubernetes-validations`.

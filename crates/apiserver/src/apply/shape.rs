@@ -128,8 +128,8 @@ impl<'a> Shape<'a> {
     }
 
     fn is_atomic_map(self) -> bool {
-        let atomic = |schema: &Schema| schema.atomic_map;
-        self.field.is_some_and(atomic) || self.node.is_some_and(atomic)
+        let atomic = |schema: Option<&Schema>| schema.and_then(|schema| schema.atomic_map);
+        atomic(self.field).or(atomic(self.node)).unwrap_or(false)
     }
 
     /// Whether everything below is set as a whole.

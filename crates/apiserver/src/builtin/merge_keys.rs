@@ -97,13 +97,23 @@ const SETS: &[(&str, &str)] = &[
 ];
 
 /// Merged lists of type `atomic`: for server-side apply they are one value all the same.
-const ATOMIC_LISTS: &[(&str, &str)] = &[("core.v1.PodStatus", "hostIPs")];
+const ATOMIC_LISTS: &[(&str, &str)] = &[
+    ("batch.v1.JobStatus", "conditions"),
+    ("core.v1.PodStatus", "hostIPs"),
+];
 
 /// Fields whose value is an object that is one value there.
 const ATOMIC_FIELDS: &[(&str, &str)] = &[("core.v1.PodSpec", "nodeSelector")];
 
+/// Fields of a type of [`ATOMIC_MAPS`] that are not one value there: a user names the claim of a
+/// volume, and the binder adds which one that turned out to be.
+const GRANULAR_FIELDS: &[(&str, &str)] = &[("core.v1.PersistentVolumeSpec", "claimRef")];
+
 /// Keys that need not be given.
-const KEY_DEFAULTS: &[(&str, &str, &str)] = &[("core.v1.ContainerPort", "protocol", "TCP")];
+const KEY_DEFAULTS: &[(&str, &str, &str)] = &[
+    ("core.v1.ContainerPort", "protocol", "TCP"),
+    ("core.v1.ServicePort", "protocol", "TCP"),
+];
 
 /// Objects that are one value: a reference is never half of one and half of another.
 const ATOMIC_MAPS: &[&str] = &[
@@ -121,6 +131,8 @@ const ATOMIC_MAPS: &[&str] = &[
     "core.v1.TypedLocalObjectReference",
     "meta.v1.LabelSelector",
     "meta.v1.OwnerReference",
+    "rbac.v1.RoleRef",
+    "rbac.v1.Subject",
 ];
 
 /// Writes the facts into the definitions.
@@ -151,9 +163,11 @@ pub(crate) fn annotate(definitions: &mut Definitions) {
             }
         }
     }
-    for (definition, field) in ATOMIC_FIELDS {
-        if let Some(schema) = field_of(definitions, definition, field) {
-            schema.atomic_map = true;
+    for (fields, atomic) in [(ATOMIC_FIELDS, true), (GRANULAR_FIELDS, false)] {
+        for (definition, field) in fields {
+            if let Some(schema) = field_of(definitions, definition, field) {
+                schema.atomic_map = Some(atomic);
+            }
         }
     }
     for &(definition, field, default) in KEY_DEFAULTS {
@@ -163,7 +177,7 @@ pub(crate) fn annotate(definitions: &mut Definitions) {
     }
     for definition in ATOMIC_MAPS {
         if let Some(schema) = definitions.get_mut(&full_name(definition)) {
-            schema.atomic_map = true;
+            schema.atomic_map = Some(true);
         }
     }
 }
@@ -204,6 +218,7 @@ mod tests {
             .chain(SETS.iter().copied())
             .chain(ATOMIC_LISTS.iter().copied())
             .chain(ATOMIC_FIELDS.iter().copied())
+            .chain(GRANULAR_FIELDS.iter().copied())
             .chain(KEY_DEFAULTS.iter().map(|&(d, f, _)| (d, f)));
         for (definition, field) in rows {
             let schema = definitions.get(&full_name(definition)).expect(definition);

@@ -166,8 +166,11 @@ fn extensions(schema: &Schema, fields: &mut Fields) {
     if !schema.list_map_keys.is_empty() {
         set("list-map-keys", json!(schema.list_map_keys));
     }
-    if schema.atomic_map {
-        set("map-type", "atomic".into());
+    if let Some(atomic) = schema.atomic_map {
+        set(
+            "map-type",
+            if atomic { "atomic" } else { "granular" }.into(),
+        );
     }
     if !schema.rules.is_empty() {
         let rules: Vec<_> = schema.rules.iter().map(|rule| &rule.document).collect();

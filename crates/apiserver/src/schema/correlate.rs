@@ -26,7 +26,7 @@ impl<'a> Old<'a> {
 
     /// The old state of a field.
     pub(super) fn field(&self, schema: &Schema, name: &str, new: &Value) -> Option<Self> {
-        if schema.atomic_map {
+        if schema.atomic_map == Some(true) {
             return None;
         }
         self.value.get(name).map(|old| self.part(new, old))

@@ -40,7 +40,7 @@ pub(crate) fn read(document: Value) -> Schema {
             _ => None,
         }),
         list_map_keys: strings(fields, "x-kubernetes-list-map-keys"),
-        atomic_map: string(fields, "x-kubernetes-map-type").is_some_and(|name| name == "atomic"),
+        atomic_map: string(fields, "x-kubernetes-map-type").map(|name| name == "atomic"),
         merge: None,
         rules: list(fields, "x-kubernetes-validations")
             .into_iter()

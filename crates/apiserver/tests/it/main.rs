@@ -12,6 +12,7 @@ mod client;
 mod crash;
 mod custom;
 mod faults;
+mod garbage;
 mod hostile;
 mod kubectl;
 mod limits;
