@@ -14,7 +14,7 @@ use crate::api::{Api, read};
 const CONFIGS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Requests that are right: method, path, media type and body.
+/// Requests that can be read: method, path, media type and body.
 const SEEDS: [(&str, &str, &str, &str); 9] = [
     (
         "POST",
@@ -26,7 +26,7 @@ const SEEDS: [(&str, &str, &str, &str); 9] = [
         "POST",
         CONFIGS,
         "application/yaml",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: &m {name: b}\ndata:\n  x: |\n    1\n  y: *m\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: &n b}\ndata:\n  x: |\n    1\n  y: *n\n",
     ),
     (
         "POST",
@@ -204,6 +204,8 @@ fn nearly_right_bodies_get_proper_answers() {
             .header("content-type", media_type);
         let body = mutated(text, &mutations);
         let (code, answer) = runtime.block_on(async { read(api.send(request, body).await).await });
+        let readable = !matches!(code.as_u16(), 400 | 415);
+        prop_assert!(readable || !mutations.is_empty(), "{answer}");
         check(code, &answer)
     });
     done.unwrap();
