@@ -86,6 +86,20 @@ impl Message {
         self
     }
 
+    /// Adds an integer field.
+    pub(crate) fn integer(mut self, field: u64, number: u64) -> Self {
+        self.number(field << 3 | VARINT);
+        self.number(number);
+        self
+    }
+
+    /// Adds a field that is a double.
+    pub(crate) fn double(mut self, field: u64, number: f64) -> Self {
+        self.number(field << 3 | FIXED_64);
+        self.0.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
     /// The message as it is sent.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0

@@ -1,7 +1,8 @@
-//! OpenAPI v2, as far as anyone still asks for it: how the objects of each kind are patched.
+//! OpenAPI v2, as far as anyone still asks for it: the schemas, and how objects are patched.
 //!
-//! kubectl falls back on it when it meets a kind that OpenAPI v3 does not tell of, and asks for
-//! protobuf: the message `Document` of gnostic's `openapi.v2`.
+//! kubectl before 1.24 explains and validates with it; later ones fall back on it when they meet a
+//! kind that OpenAPI v3 does not tell of. They ask for protobuf: the message `Document` of gnostic's
+//! `openapi.v2`.
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use super::{GROUP_VERSION_KIND, group_version_kind, info, paths};
 use crate::kind::Kind;
 use crate::wire::Message;
 
+mod definitions;
+
 const SWAGGER: &str = "2.0";
 
 /// `/openapi/v2` in JSON.
@@ -19,7 +22,8 @@ pub fn document(kinds: &[Arc<Kind>]) -> Value {
         .iter()
         .map(|kind| (paths::object(kind), item(kind)))
         .collect();
-    json!({"swagger": SWAGGER, "info": info(), "paths": paths})
+    json!({"swagger": SWAGGER, "info": info(), "paths": paths,
+        "definitions": definitions::of(kinds)})
 }
 
 fn item(kind: &Kind) -> Value {
@@ -59,6 +63,7 @@ pub fn protobuf(kinds: &[Arc<Kind>]) -> Vec<u8> {
         .text(1, SWAGGER)
         .message(2, &info)
         .message(8, &paths)
+        .message(9, &definitions::message(&definitions::of(kinds)))
         .into_bytes()
 }
 
