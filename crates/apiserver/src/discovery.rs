@@ -28,10 +28,56 @@ pub struct Subresource {
 
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
-/// `/api`: the versions of the core group.
-pub fn core_versions(kinds: &[Arc<Kind>]) -> Value {
-    json!({"kind": "APIVersions", "versions": versions(kinds, ""),
-        "serverAddressByClientCIDRs": []})
+/// `/api`: the versions of the core group, and the address under which the client has found us.
+pub fn core_versions(kinds: &[Arc<Kind>], address: &str) -> Value {
+    json!({"kind": "APIVersions", "versions": versions(kinds, ""), "serverAddressByClientCIDRs":
+        [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
+}
+
+/// `/`: every path that can be read without naming a resource.
+pub fn paths(kinds: &[Arc<Kind>]) -> Value {
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/apis",
+        "/apis/",
+        "/healthz",
+        "/healthz/etcd",
+        "/healthz/log",
+        "/healthz/ping",
+        "/livez",
+        "/livez/etcd",
+        "/livez/log",
+        "/livez/ping",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/readyz/etcd",
+        "/readyz/log",
+        "/readyz/ping",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .into();
+    paths.extend(
+        versions(kinds, "")
+            .iter()
+            .map(|version| format!("/api/{version}")),
+    );
+    for group in groups(kinds) {
+        paths.push(format!("/apis/{group}"));
+        let versions = versions(kinds, group);
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
+    }
+    paths.sort();
+    json!({"paths": paths})
 }
 
 /// `/apis`: every group but the core one.
@@ -126,22 +172,27 @@ fn below<'a>(
     status.into_iter().chain(extra)
 }
 
-/// The aggregated form of the core group, for `/api`.
-pub fn aggregated_core(kinds: &[Arc<Kind>], subresources: &[Subresource]) -> Value {
-    aggregated_list(kinds, subresources, &[""])
+/// The aggregated form of the core group, for `/api`, in a version of `apidiscovery.k8s.io`.
+pub fn aggregated_core(kinds: &[Arc<Kind>], subresources: &[Subresource], version: &str) -> Value {
+    aggregated_list(kinds, subresources, &[""], version)
 }
 
 /// The aggregated form of all other groups, for `/apis`.
-pub fn aggregated(kinds: &[Arc<Kind>], subresources: &[Subresource]) -> Value {
-    aggregated_list(kinds, subresources, &groups(kinds))
+pub fn aggregated(kinds: &[Arc<Kind>], subresources: &[Subresource], version: &str) -> Value {
+    aggregated_list(kinds, subresources, &groups(kinds), version)
 }
 
-fn aggregated_list(kinds: &[Arc<Kind>], extra: &[Subresource], groups: &[&str]) -> Value {
+fn aggregated_list(
+    kinds: &[Arc<Kind>],
+    extra: &[Subresource],
+    groups: &[&str],
+    version: &str,
+) -> Value {
     let items: Vec<_> = groups
         .iter()
         .map(|group| aggregated_group(kinds, extra, group))
         .collect();
-    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items})
 }
 
@@ -268,7 +319,7 @@ mod tests {
     #[test]
     fn groups_prefer_their_most_stable_version() {
         let kinds = kinds();
-        assert_eq!(core_versions(&kinds)["versions"], json!(["v1"]));
+        assert_eq!(core_versions(&kinds, "")["versions"], json!(["v1"]));
         let example = group(&kinds, "example.org").unwrap();
         assert_eq!(
             example["preferredVersion"]["groupVersion"],
@@ -299,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_aggregated_form_says_the_same() {
-        let core = aggregated_core(&kinds(), &[log()]);
+        let core = aggregated_core(&kinds(), &[log()], "v2");
         let resources = core
             .pointer("/items/0/versions/0/resources")
             .unwrap()
@@ -311,7 +362,7 @@ mod tests {
             .unwrap();
         assert_eq!(pods["scope"], "Namespaced");
         assert_eq!(pods["subresources"][1]["subresource"], "log");
-        let others = aggregated(&kinds(), &[]);
+        let others = aggregated(&kinds(), &[], "v2beta1");
         let listed = others["items"].as_array().unwrap().len();
         assert_eq!(listed, groups(&kinds()).len());
         assert_eq!(others["items"][0]["metadata"]["name"], "events.k8s.io");

@@ -43,6 +43,7 @@ pub mod discovery;
 pub mod extend;
 pub mod kind;
 pub mod meta;
+mod metrics;
 mod objects;
 pub mod openapi;
 pub mod patch;

@@ -27,12 +27,18 @@ pub fn index(kinds: &[Arc<Kind>]) -> Value {
             continue;
         }
         if let Some(document) = document(kinds, &kind.group, &kind.version) {
-            let hash = fnv1a(document.to_string().as_bytes());
-            let url = format!("/openapi/v3/{place}?hash={hash:016X}");
+            let text = document.to_string();
+            let url = url(&kind.group, &kind.version, text.as_bytes());
             index.insert(place, json!({"serverRelativeURL": url}));
         }
     }
     json!({"paths": index})
+}
+
+/// The present address of a document.
+pub(crate) fn url(group: &str, version: &str, document: &[u8]) -> String {
+    let (place, hash) = (place(group, version), fnv1a(document));
+    format!("/openapi/v3/{place}?hash={hash:016X}")
 }
 
 /// `/openapi/v3/api/v1` and `/openapi/v3/apis/{group}/{version}`; `None` if nothing of that version

@@ -5,7 +5,7 @@
 //! * `write`: what it changes, and `manager`: in whose name
 //! * `token`, `review`: what it is given without a change
 //! * `in_flight`: how much of all that at a time
-//! * `documents`: what describes the API itself
+//! * `documents`: what describes the API itself; `health`, `metrics`: how the server does
 //! * `respond`: the answer; `items`: a long list; `compress`: its compression; `closing`: its end
 //!   when the server stops
 
@@ -14,9 +14,11 @@ mod closing;
 mod compress;
 mod documents;
 mod filter;
+mod health;
 mod in_flight;
 mod items;
 mod manager;
+mod metrics;
 mod negotiate;
 pub(crate) mod path;
 mod protobuf;
@@ -29,7 +31,7 @@ pub(crate) mod watch;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -45,6 +47,7 @@ pub(crate) use closing::closed;
 use documents::Documents;
 use filter::Filter;
 use in_flight::InFlight;
+use metrics::{About, Metrics};
 use path::{Path, ResourcePath};
 use query::Query;
 use respond::View;
@@ -56,6 +59,7 @@ pub(crate) struct Handler {
     documents: Documents,
     tokens: Tokens,
     in_flight: InFlight,
+    metrics: Metrics,
 }
 
 /// One request to a resource, understood.
@@ -76,6 +80,7 @@ impl Handler {
             documents,
             tokens,
             in_flight: InFlight::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -83,10 +88,12 @@ impl Handler {
     /// they show a token.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let compress = compress::is_accepted(request.headers());
-        let response = match self.answer(request).await {
-            Ok(response) => response,
-            Err(status) => respond::error(&status),
-        };
+        let begun = Instant::now();
+        let mut about = About::default();
+        let answer = Arc::clone(&self).answer(request, &mut about).await;
+        let response = answer.unwrap_or_else(|status| respond::error(&status));
+        self.metrics
+            .observe(about, response.status(), begun.elapsed());
         if compress {
             return compress::compressed(response);
         }
@@ -106,7 +113,11 @@ impl Handler {
         })
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+        about: &mut About,
+    ) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let path = Path::parse(parts.uri.path());
         let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -114,18 +125,8 @@ impl Handler {
         let path = match path.ok_or_else(Status::no_such_path)? {
             Path::Resource(path) => path,
             document => {
-                if parts.method != Method::GET {
-                    return Err(Status::method_not_allowed("the path can only be read"));
-                }
-                match document {
-                    Path::OpenId => {
-                        return Ok(respond::value(StatusCode::OK, &tokens::discovery()));
-                    }
-                    Path::KeySet => return Ok(respond::key_set(&self.tokens.key_set())),
-                    _ => {}
-                }
-                let catalog = self.objects.registry.catalog();
-                return self.documents.get(&catalog, &document, &parts.headers);
+                *about = About::document();
+                return self.document(&document, &query, &parts);
             }
         };
         let catalog = self.objects.registry.catalog();
@@ -134,17 +135,43 @@ impl Handler {
         if !kind.namespaced && !path.namespace.is_empty() {
             return Err(Status::no_such_path());
         }
-        self.resource(
-            ResourceRequest {
-                user,
-                kind,
-                path,
-                query,
-                parts,
-            },
-            body,
-        )
-        .await
+        let request = ResourceRequest {
+            user,
+            kind,
+            path,
+            query,
+            parts,
+        };
+        *about = About::resource(&request);
+        self.resource(request, body).await
+    }
+
+    /// Answers about the API and the server themselves.
+    fn document(
+        &self,
+        path: &Path,
+        query: &Query,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Status> {
+        if parts.method != Method::GET {
+            return Err(not_allowed());
+        }
+        let store = &self.objects.store;
+        match path {
+            Path::OpenId => Ok(respond::value(StatusCode::OK, &tokens::discovery())),
+            Path::KeySet => Ok(respond::key_set(&self.tokens.key_set())),
+            Path::Health { endpoint, check } => {
+                health::answer(store, endpoint, check.as_deref(), query)
+            }
+            Path::Metrics => {
+                let text = self.metrics.text(store, &self.in_flight);
+                Ok(health::text(StatusCode::OK, text))
+            }
+            path => {
+                let catalog = self.objects.registry.catalog();
+                self.documents.get(&catalog, path, query, &parts.headers)
+            }
+        }
     }
 
     /// Who sends a request, if they may do what it asks for.
@@ -155,7 +182,7 @@ impl Handler {
         query: &Query,
     ) -> Result<Arc<User>, Status> {
         let authorizer = self.objects.authorizer();
-        let is_public = matches!(path, Some(Path::Health | Path::Version));
+        let is_public = matches!(path, Some(Path::Health { .. } | Path::Version));
         let user = match authenticate::user(parts, &self.tokens, &self.objects.store)? {
             Some(user) => user,
             None if is_public => Arc::new(User::anonymous()),

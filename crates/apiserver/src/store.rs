@@ -30,7 +30,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 use crate::meta;
+use crate::metrics::Histogram;
 pub use damage::Damage;
+pub(crate) use memory::Counts;
 use memory::Memory;
 pub use memory::{Expired, Page, Span, Watch};
 pub use restore::Restored;
@@ -111,6 +113,9 @@ impl Object {
     }
 
     /// The object, read from its text.
+    ///
+    /// # Panics
+    /// If the text is no JSON, which it is by the time it is stored.
     #[expect(
         clippy::expect_used,
         reason = "the text was written or checked by this program"
@@ -260,6 +265,7 @@ impl Store {
         let shared = Arc::new(Shared {
             memory: Arc::new(memory),
             trouble: Mutex::default(),
+            commits: Histogram::default(),
         });
         let (queue, requests) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -319,6 +325,16 @@ impl Store {
     /// Why nothing can be written at present.
     pub fn trouble(&self) -> Option<Arc<Trouble>> {
         self.shared.trouble.lock().clone()
+    }
+
+    /// How many objects and watches there are of each resource.
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        self.shared.memory.counts()
+    }
+
+    /// How long commits took.
+    pub(crate) fn commits(&self) -> &Histogram {
+        &self.shared.commits
     }
 
     /// The current state of an object.

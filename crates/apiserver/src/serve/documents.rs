@@ -1,15 +1,18 @@
-//! Documents that describe the API: discovery, OpenAPI, version, health.
+//! Documents that describe the API: discovery, OpenAPI, version.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
 use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::negotiate::{self, OPENAPI_2_PROTOBUF};
+use super::negotiate::{self, Discovery, OPENAPI_2_PROTOBUF};
 use super::path::Path;
+use super::query::Query;
 use super::respond;
 use crate::discovery::{self, Subresource};
 use crate::extend::Body;
@@ -21,6 +24,10 @@ const JSON: &str = "application/json";
 
 /// Media type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// The same as it was before it was stable.
+const AGGREGATED_BETA: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 /// Kubernetes release whose API is served.
 const GIT_VERSION: &str = "v1.33.0+longshore";
@@ -52,28 +59,41 @@ impl Documents {
         &self,
         catalog: &Catalog,
         path: &Path,
+        query: &Query,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Status> {
         let kinds = &catalog.kinds;
-        let aggregated = negotiate::wants_aggregated(headers);
+        let form = match path {
+            Path::CoreVersions | Path::Groups => negotiate::discovery(headers)?,
+            Path::Group(_) | Path::Resources { .. } | Path::Root | Path::Version => {
+                negotiate::plain(headers)?;
+                Discovery::Plain
+            }
+            _ => Discovery::Plain,
+        };
         match path {
-            Path::Health => Ok(text("ok")),
             Path::Version => Ok(respond::value(StatusCode::OK, &version())),
-            Path::CoreVersions | Path::Groups if aggregated => {
+            Path::Root => Ok(respond::value(StatusCode::OK, &discovery::paths(kinds))),
+            Path::CoreVersions | Path::Groups if form != Discovery::Plain => {
                 let core = *path == Path::CoreVersions;
-                let text = self.cached(catalog, &format!("aggregated {core}"), || {
+                let (version, media_type) = match form {
+                    Discovery::AggregatedBeta => ("v2beta1", AGGREGATED_BETA),
+                    _ => ("v2", AGGREGATED),
+                };
+                let text = self.cached(catalog, &format!("aggregated {version} {core}"), || {
                     Some(json_bytes(&if core {
-                        discovery::aggregated_core(kinds, &self.subresources)
+                        discovery::aggregated_core(kinds, &self.subresources, version)
                     } else {
-                        discovery::aggregated(kinds, &self.subresources)
+                        discovery::aggregated(kinds, &self.subresources, version)
                     }))
                 })?;
-                Ok(tagged(text, AGGREGATED, headers))
+                Ok(tagged(text, media_type, headers))
             }
-            Path::CoreVersions => Ok(respond::value(
-                StatusCode::OK,
-                &discovery::core_versions(kinds),
-            )),
+            Path::CoreVersions => {
+                let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+                let versions = discovery::core_versions(kinds, host.unwrap_or_default());
+                Ok(respond::value(StatusCode::OK, &versions))
+            }
             Path::Groups => Ok(respond::value(
                 StatusCode::OK,
                 &discovery::group_list(kinds),
@@ -87,7 +107,7 @@ impl Documents {
                 let list = list.ok_or_else(Status::no_such_path)?;
                 Ok(respond::value(StatusCode::OK, &list))
             }
-            _ => self.openapi(catalog, path, headers),
+            _ => self.openapi(catalog, path, query, headers),
         }
     }
 
@@ -95,6 +115,7 @@ impl Documents {
         &self,
         catalog: &Catalog,
         path: &Path,
+        query: &Query,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Status> {
         let kinds = &catalog.kinds;
@@ -121,7 +142,18 @@ impl Documents {
                         .as_ref()
                         .map(json_bytes)
                 };
-                Ok(tagged(self.cached(catalog, &name, make)?, JSON, headers))
+                let document = self.cached(catalog, &name, make)?;
+                let Some(asked) = query.get("hash") else {
+                    return Ok(tagged(document, JSON, headers));
+                };
+                let url = openapi::url(group, version, &document);
+                if !url.ends_with(&format!("={asked}")) {
+                    return Ok(moved(&url));
+                }
+                let mut response = tagged(document, JSON, headers);
+                let for_ever = HeaderValue::from_static("public, immutable");
+                response.headers_mut().insert(CACHE_CONTROL, for_ever);
+                Ok(response)
             }
             _ => Err(Status::no_such_path()),
         }
@@ -147,6 +179,16 @@ impl Documents {
         cache.contents.insert(name.into(), content.clone());
         Ok(content)
     }
+}
+
+/// Sends a client to the present address of a document.
+fn moved(url: &str) -> Response<Body> {
+    let mut response = Response::new(respond::full(Bytes::new()));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(url) = HeaderValue::from_str(url) {
+        response.headers_mut().insert(LOCATION, url);
+    }
+    response
 }
 
 /// A document that a client need not take twice.
@@ -176,13 +218,6 @@ fn tagged(document: Bytes, media_type: &'static str, headers: &HeaderMap) -> Res
 
 fn json_bytes(value: &Value) -> Bytes {
     value.to_string().into()
-}
-
-fn text(text: &'static str) -> Response<Body> {
-    let mut response = Response::new(respond::full(text));
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
-    response
 }
 
 fn version() -> Value {

@@ -48,4 +48,13 @@ impl InFlight {
             Err(_) => Err(Status::too_many_requests()),
         }
     }
+
+    /// How many requests read and change something at this moment.
+    pub(super) fn now(&self) -> (usize, usize) {
+        let taken = |all: usize, places: &Semaphore| all - places.available_permits();
+        (
+            taken(READING, &self.reading),
+            taken(CHANGING, &self.changing),
+        )
+    }
 }

@@ -76,15 +76,47 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Status> {
         .ok_or_else(Status::not_acceptable)
 }
 
-/// Whether the client prefers all of discovery in one document.
-pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
+/// A form of `/api` and `/apis`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Discovery {
+    /// A list of names, with a document for each.
+    Plain,
+    /// All in one document, `apidiscovery.k8s.io/v2`.
+    Aggregated,
+    /// The same as `v2beta1`.
+    AggregatedBeta,
+}
+
+/// The first form of discovery that the client accepts and that is served here.
+pub(crate) fn discovery(headers: &HeaderMap) -> Result<Discovery, Status> {
+    let form = |range: MediaRange<'_>| {
+        if !range.is_json() {
+            return None;
+        }
+        let is_discovery = range.parameter("g") == Some("apidiscovery.k8s.io");
+        match (range.parameter("as"), range.parameter("v")) {
+            (None, _) => Some(Discovery::Plain),
+            (Some("APIGroupDiscoveryList"), Some("v2")) if is_discovery => {
+                Some(Discovery::Aggregated)
+            }
+            (Some("APIGroupDiscoveryList"), Some("v2beta1")) if is_discovery => {
+                Some(Discovery::AggregatedBeta)
+            }
+            _ => None,
+        }
+    };
     accepted(accept(headers))
-        .find(MediaRange::is_json)
-        .is_some_and(|range| {
-            range.parameter("g") == Some("apidiscovery.k8s.io")
-                && range.parameter("v") == Some("v2")
-                && range.parameter("as") == Some("APIGroupDiscoveryList")
-        })
+        .find_map(form)
+        .ok_or_else(Status::not_acceptable)
+}
+
+/// Makes sure that the client accepts JSON as it is.
+pub(crate) fn plain(headers: &HeaderMap) -> Result<(), Status> {
+    let plain = |range: &MediaRange<'_>| range.is_json() && range.parameter("as").is_none();
+    match accepted(accept(headers)).find(plain) {
+        Some(_) => Ok(()),
+        None => Err(Status::not_acceptable()),
+    }
 }
 
 /// Media type of OpenAPI v2 in protobuf.
@@ -129,8 +161,14 @@ mod tests {
         let kubectl = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
                        application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,\
                        application/json";
-        assert!(wants_aggregated(&headers(kubectl)));
-        assert!(!wants_aggregated(&headers("application/json")));
+        let form = |accept: &str| discovery(&headers(accept)).ok();
+        assert_eq!(form(kubectl), Some(Discovery::Aggregated));
+        let beta = "application/json;as=APIGroupDiscoveryList;v=v2beta1;g=apidiscovery.k8s.io";
+        assert_eq!(form(beta), Some(Discovery::AggregatedBeta));
+        assert_eq!(form("application/json"), Some(Discovery::Plain));
+        let newer = "application/json;g=apidiscovery.k8s.io;v=v3;as=APIGroupDiscoveryList";
+        assert_eq!(form(newer), None);
+        assert_eq!(form(&format!("{newer},*/*")), Some(Discovery::Plain));
     }
 
     #[test]

@@ -30,8 +30,15 @@ pub(crate) enum Path {
     KeySet,
     /// `/version`.
     Version,
-    /// `/healthz`, `/livez` or `/readyz`.
-    Health,
+    /// `/`: the paths that there are.
+    Root,
+    /// `/metrics`.
+    Metrics,
+    /// `/healthz`, `/livez` or `/readyz`, or one of their checks.
+    Health {
+        endpoint: String,
+        check: Option<String>,
+    },
 }
 
 /// Objects of a resource, or one of them, or a part of one.
@@ -83,7 +90,14 @@ impl Path {
             [".well-known", "openid-configuration"] => Self::OpenId,
             ["openid", "v1", "jwks"] => Self::KeySet,
             ["version"] => Self::Version,
-            ["healthz" | "livez" | "readyz", ..] => Self::Health,
+            [] => Self::Root,
+            ["metrics"] => Self::Metrics,
+            [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] if check.len() < 2 => {
+                Self::Health {
+                    endpoint: (*endpoint).into(),
+                    check: check.first().map(|check| (*check).into()),
+                }
+            }
             _ => return None,
         })
     }
@@ -161,7 +175,14 @@ mod tests {
     fn documents_are_found() {
         assert_eq!(Path::parse("/api"), Some(Path::CoreVersions));
         assert_eq!(Path::parse("/apis/"), Some(Path::Groups));
-        assert_eq!(Path::parse("/readyz"), Some(Path::Health));
+        let health = |check: Option<&str>| Path::Health {
+            endpoint: "readyz".into(),
+            check: check.map(Into::into),
+        };
+        assert_eq!(Path::parse("/readyz"), Some(health(None)));
+        assert_eq!(Path::parse("/readyz/ping"), Some(health(Some("ping"))));
+        assert_eq!(Path::parse("/readyz/ping/pong"), None);
+        assert_eq!(Path::parse("/"), Some(Path::Root));
         assert_eq!(
             Path::parse("/openapi/v3/apis/a/v1"),
             Some(Path::OpenApi3Of {
@@ -169,7 +190,7 @@ mod tests {
                 version: "v1".into()
             })
         );
-        assert_eq!(Path::parse("/"), None);
+
         assert_eq!(Path::parse("/api/v1/namespaces/a/b/c/d/e"), None);
     }
 

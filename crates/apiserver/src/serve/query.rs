@@ -28,6 +28,12 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// All values of a parameter.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// Whether a parameter is there and does not say no.
     pub fn flag(&self, name: &str) -> bool {
         let found = self.0.iter().find(|(found, _)| found == name);

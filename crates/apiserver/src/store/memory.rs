@@ -52,6 +52,14 @@ pub struct Page {
     pub revision: u64,
 }
 
+/// Numbers about the objects of one resource.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    pub(crate) resource: Arc<str>,
+    pub(crate) objects: usize,
+    pub(crate) watchers: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Memory {
     state: RwLock<State>,
@@ -272,6 +280,18 @@ impl Memory {
             }));
         }
         (state.revision, all)
+    }
+
+    pub(super) fn counts(&self) -> Vec<Counts> {
+        let state = self.state.read();
+        let counts = state.resources.iter().map(|(name, resource)| Counts {
+            resource: Arc::clone(name),
+            objects: resource.objects.len(),
+            watchers: resource.newest.receiver_count(),
+        });
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_by(|a, b| a.resource.cmp(&b.resource));
+        counts
     }
 
     pub(super) fn changed(&self, resource: &str) -> u64 {

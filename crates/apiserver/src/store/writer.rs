@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::disk::{Disk, Entry};
 use super::memory::Memory;
 use super::restore::{self, Restored};
 use super::{Change, Key, Object, Trouble, Write, WriteError};
+use crate::metrics::Histogram;
 
 /// Most writes in one transaction.
 const BATCH: usize = 256;
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) memory: Arc<Memory>,
     /// Why the last attempt to write failed.
     pub(super) trouble: Mutex<Option<Arc<Trouble>>>,
+    pub(super) commits: Histogram,
 }
 
 /// Works until every sender of requests is gone.
@@ -168,7 +170,10 @@ impl Writer<'_> {
         {
             return Err(WriteError::Disk(Arc::clone(trouble)));
         }
-        if let Err(error) = self.disk.commit(&entries) {
+        let begun = Instant::now();
+        let committed = self.disk.commit(&entries);
+        self.shared.commits.observe(begun.elapsed());
+        if let Err(error) = committed {
             let trouble = self.fail(error);
             self.settled = self.disk.settle().is_ok();
             return Err(if self.settled {

@@ -11,6 +11,7 @@ mod chunking;
 mod client;
 mod crash;
 mod custom;
+mod discovery;
 mod faults;
 mod garbage;
 mod hostile;
