@@ -75,7 +75,7 @@ pub enum Cell {
 /// Behaviour of a built-in kind that a schema cannot express. The default does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hooks {
-    /// Fills defaults on create, such as a PVC's `volumeMode` or a Pod's `phase: Pending`.
+    /// Fills defaults of a new state, such as a PVC's `volumeMode` or a Pod's `phase: Pending`.
     pub default: Option<fn(&mut Value)>,
     /// Checks a new object, or a change (the old one is given); returns every fault found.
     pub validate: Option<Validate>,

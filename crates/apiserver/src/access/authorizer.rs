@@ -87,21 +87,7 @@ impl Authorizer<'_> {
         if user.groups.iter().any(|group| group == MASTERS) {
             return Decision::Allowed(String::new());
         }
-        let policy = self.policy();
-        let mut errors = Vec::new();
-        for binding in policy.bindings(user, attempt.namespace()) {
-            match &*binding.role {
-                Ok(rules) if rules.iter().any(|rule| rule.allows(attempt)) => {
-                    return Decision::Allowed(format!("RBAC: allowed by {}", binding.told));
-                }
-                Ok(_) => {}
-                Err(error) => errors.push(error.as_str()),
-            }
-        }
-        Decision::Denied(match aggregate(errors) {
-            errors if errors.is_empty() => errors,
-            errors => format!("RBAC: {errors}"),
-        })
+        self.policy().decide(user, attempt)
     }
 
     /// All rules that a user is bound to, in a namespace and everywhere, and what could not be
@@ -164,24 +150,48 @@ type Roles = HashMap<(String, String), Arc<Result<Vec<Rule>, String>>>;
 
 impl Policy {
     fn compile(store: &Store, made_of: [u64; 4], revision: u64) -> Self {
-        let list = |resource: &str| {
-            let objects = store.list(resource, None);
-            objects.into_iter().map(|object| object.value())
-        };
+        let [roles, cluster_roles, bindings, cluster_bindings] = RESOURCES.map(|resource| {
+            let objects = store.list(resource, None).into_iter();
+            objects.map(|object| object.value())
+        });
+        Self {
+            made_of,
+            checked: AtomicU64::new(revision),
+            ..Self::of(roles.chain(cluster_roles), bindings.chain(cluster_bindings))
+        }
+    }
+
+    fn of(
+        all_roles: impl IntoIterator<Item = Value>,
+        bindings: impl IntoIterator<Item = Value>,
+    ) -> Self {
         let mut roles = Roles::new();
-        for role in list(RESOURCES[0]).chain(list(RESOURCES[1])) {
+        for role in all_roles {
             let place = (meta::namespace(&role).into(), meta::name(&role).into());
             roles.insert(place, Arc::new(Ok(rules_of(&role))));
         }
-        let mut policy = Self {
-            made_of,
-            checked: AtomicU64::new(revision),
-            ..Self::default()
-        };
-        for binding in list(RESOURCES[2]).chain(list(RESOURCES[3])) {
+        let mut policy = Self::default();
+        for binding in bindings {
             policy.bind(&binding, &mut roles);
         }
         policy
+    }
+
+    fn decide(&self, user: &User, attempt: &Attempt<'_>) -> Decision {
+        let mut errors = Vec::new();
+        for binding in self.bindings(user, attempt.namespace()) {
+            match &*binding.role {
+                Ok(rules) if rules.iter().any(|rule| rule.allows(attempt)) => {
+                    return Decision::Allowed(format!("RBAC: allowed by {}", binding.told));
+                }
+                Ok(_) => {}
+                Err(error) => errors.push(error.as_str()),
+            }
+        }
+        Decision::Denied(match aggregate(errors) {
+            errors if errors.is_empty() => errors,
+            errors => format!("RBAC: {errors}"),
+        })
     }
 
     fn bind(&mut self, binding: &Value, roles: &mut Roles) {
@@ -263,5 +273,140 @@ impl Policy {
             .collect();
         let everywhere = found.into_iter().flat_map(|bindings| &bindings.cluster);
         everywhere.chain(inside.into_iter().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+    use serde_json::json;
+
+    use super::*;
+
+    const NAMESPACES: [&str; 3] = ["", "a", "b"];
+    const ROLES: [&str; 3] = ["one", "two", "none"];
+
+    /// Roles of two names, everywhere and in two namespaces, with some verbs on Pods.
+    fn any_roles() -> impl Strategy<Value = Vec<Value>> {
+        let role = (
+            select(&NAMESPACES[..]),
+            select(&ROLES[..2]),
+            subsequence(vec!["get", "list", "*"], 1..=2),
+        );
+        let role = role.prop_map(|(namespace, name, verbs)| {
+            json!({"metadata": {"name": name, "namespace": namespace},
+                "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["pods"]}]})
+        });
+        proptest::collection::vec(role, 0..6).prop_map(|mut roles| {
+            roles.sort_by_key(|role| role["metadata"].to_string());
+            roles.dedup_by_key(|role| role["metadata"].to_string());
+            roles
+        })
+    }
+
+    fn any_bindings() -> impl Strategy<Value = Vec<Value>> {
+        let subject = select(vec![
+            json!({"kind": "User", "name": "anna"}),
+            json!({"kind": "Group", "name": "crew"}),
+            json!({"kind": "ServiceAccount", "name": "robot"}),
+            json!({"kind": "ServiceAccount", "name": "robot", "namespace": "b"}),
+        ]);
+        let binding = (
+            select(&NAMESPACES[..]),
+            select(&["Role", "ClusterRole"][..]),
+            select(&ROLES[..]),
+            proptest::collection::vec(subject, 0..3),
+        );
+        let binding = binding.prop_map(|(namespace, kind, role, subjects)| {
+            json!({"metadata": {"name": "x", "namespace": namespace}, "subjects": subjects,
+                "roleRef": {"kind": kind, "name": role}})
+        });
+        proptest::collection::vec(binding, 0..6)
+    }
+
+    /// The documented meaning, one binding after the other.
+    fn naive(
+        roles: &[Value],
+        bindings: &[Value],
+        user: &User,
+        verb: &str,
+        namespace: &str,
+    ) -> bool {
+        bindings.iter().any(|binding| {
+            let home = meta::namespace(binding);
+            let role_home = if binding["roleRef"]["kind"] == "Role" {
+                home
+            } else {
+                ""
+            };
+            let subjects = binding["subjects"].as_array().unwrap();
+            let is_bound = subjects.iter().any(|subject| {
+                let name = subject["name"].as_str().unwrap();
+                let of = subject["namespace"].as_str().unwrap_or(home);
+                match subject["kind"].as_str().unwrap() {
+                    "User" => user.name == name,
+                    "Group" => user.groups.iter().any(|group| group == name),
+                    _ => user.name == format!("system:serviceaccount:{of}:{name}"),
+                }
+            });
+            let allows = roles.iter().any(|role| {
+                let verbs = &role["rules"][0]["verbs"];
+                meta::namespace(role) == role_home
+                    && role["metadata"]["name"] == binding["roleRef"]["name"]
+                    && verbs
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .any(|own| own == verb || own == "*")
+            });
+            (home.is_empty() || home == namespace) && is_bound && allows
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_compiled_policy_says_what_its_objects_say(
+            roles in any_roles(),
+            bindings in any_bindings(),
+            user in select(vec![
+                User::new("anna", &[]),
+                User::new("bert", &["crew"]),
+                User::new("system:serviceaccount:a:robot", &["crew"]),
+                User::new("system:serviceaccount:b:robot", &[]),
+            ]),
+            verb in select(&["get", "list", "delete"][..]),
+            namespace in select(&NAMESPACES[..]),
+        ) {
+            let expected = naive(&roles, &bindings, &user, verb, namespace);
+            let policy = Policy::of(roles, bindings);
+            let attempt = Attempt::Resource {
+                verb, group: "", resource: "pods", subresource: "", namespace, name: "",
+            };
+            prop_assert_eq!(policy.decide(&user, &attempt).is_allowed(), expected);
+        }
+    }
+
+    #[test]
+    fn roles_that_are_missing_are_told_once() {
+        let binding = |role: &str| {
+            json!({"metadata": {"name": "x", "namespace": "a"}, "roleRef": {"kind": "Role",
+                "name": role}, "subjects": [{"kind": "User", "name": "anna"}]})
+        };
+        let policy = Policy::of([], [binding("one"), binding("two"), binding("one")]);
+        let attempt = Attempt::Resource {
+            verb: "get",
+            group: "",
+            resource: "pods",
+            subresource: "",
+            namespace: "a",
+            name: "",
+        };
+        let expected = "RBAC: [role.rbac.authorization.k8s.io \"one\" not found, \
+                        role.rbac.authorization.k8s.io \"two\" not found]";
+        assert_eq!(
+            policy.decide(&User::new("anna", &[]), &attempt),
+            Decision::Denied(expected.into())
+        );
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Call, Document, Objects, Part, decode, refused, special};
-use crate::access::escalation;
 use crate::convert;
 use crate::extend::Operation;
 use crate::kind::Kind;
@@ -91,17 +90,15 @@ impl Objects {
             Part::Status => with_field(old, &proposed, "status"),
             Part::Finalize => special::with_finalizers(old, &proposed),
         };
-        if call.part == Part::Main && kind.status_subresource {
-            new = with_field(&new, old, "status");
-        }
-        meta::carry_over(&mut new, old);
-        let is_defaulted = crd::is_definition(kind) || kind.group == escalation::GROUP;
-        if is_defaulted
-            && call.part == Part::Main
+        if call.part == Part::Main
             && let Some(default) = kind.hooks.default
         {
             default(&mut new);
         }
+        if call.part == Part::Main && kind.status_subresource {
+            new = with_field(&new, old, "status");
+        }
+        meta::carry_over(&mut new, old);
         if crd::is_definition(kind) && call.part == Part::Main {
             self.report_definition(&mut new, Some(old));
         }

@@ -18,11 +18,9 @@ async fn refused(cluster: &Cluster, user: &str, arguments: &[&str]) -> String {
 
 async fn may(cluster: &Cluster, user: &str, what: &[&str]) -> bool {
     let answer = as_user(cluster, user, &[&["auth", "can-i"], what].concat()).await;
-    match answer.stdout.trim() {
-        "yes" => true,
-        "no" => false,
-        _ => panic!("{what:?}: {answer:?}"),
-    }
+    let said = answer.stdout.trim();
+    assert!(["yes", "no"].contains(&said), "{what:?}: {answer:?}");
+    said == "yes"
 }
 
 async fn apply(cluster: &Cluster, manifest: &str) {
@@ -267,10 +265,11 @@ async fn reviews_answer_about_anybody() {
         let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec});
         let arguments = ["create", "--raw", &path, "-f", "-"];
         let answer = cluster.feed(&arguments, &body.to_string()).await;
-        match answer.success {
-            true => Ok(serde_json::from_str::<Value>(&answer.stdout).unwrap()["status"].clone()),
-            false => Err(answer.stderr),
+        if !answer.success {
+            return Err(answer.stderr);
         }
+        let review: Value = serde_json::from_str(&answer.stdout).unwrap();
+        Ok(review["status"].clone())
     };
     let pods = json!({"verb": "list", "resource": "pods", "namespace": "default"});
     let everywhere = || format!("{path}subjectaccessreviews");
@@ -536,12 +535,12 @@ rules: [{apiGroups: [storage.k8s.io], resources: [csidrivers], verbs: [get]}]
     ];
     assert!(!cluster.ok(&rules).await.contains("storage.k8s.io"));
 
-    let own = r#"
+    let own = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: own}
 aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}
-"#;
+";
     let answer = cluster.feed(&["--as=anna", "create", "-f", "-"], own).await;
     assert!(
         answer
@@ -589,6 +588,16 @@ async fn reconcile_and_describe_know_roles() {
         "--user=anna",
     ];
     cluster.ok(&create).await;
+    // What is left out of a replacement is filled in as in a new one.
+    let same = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: b}
+roleRef: {kind: ClusterRole, name: view}
+subjects: [{kind: User, name: anna}, {kind: User, name: bert}]
+";
+    let answer = cluster.feed(&["replace", "-f", "-"], same).await;
+    assert!(answer.success, "{}", answer.stderr);
     let patch = r#"{"roleRef": {"name": "edit"}}"#;
     let text = cluster
         .refused(&["patch", "rolebinding", "b", "-p", patch])

@@ -355,3 +355,15 @@ async fn watching_shows_rows_and_wait_ends() {
     assert!(waiting.unwrap().wait().await.unwrap().success());
     cluster.refused(&["get", "cm", "a"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn string_data_of_a_secret_is_encoded_also_in_a_change() {
+    let cluster = Cluster::start().await;
+    cluster
+        .ok(&["create", "secret", "generic", "s", "--from-literal=a=1"])
+        .await;
+    let patch = r#"{"stringData": {"b": "2"}}"#;
+    cluster.ok(&["patch", "secret", "s", "-p", patch]).await;
+    let shown = ["get", "secret", "s", "-o", "jsonpath={.data}{.stringData}"];
+    assert_eq!(cluster.ok(&shown).await, r#"{"a":"MQ==","b":"Mg=="}"#);
+}

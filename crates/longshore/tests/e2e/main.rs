@@ -6,6 +6,7 @@
     reason = "what tests share fails as tests do; the lint knows only the tests themselves"
 )]
 
+mod access;
 mod controllers;
 mod crash;
 mod data_volume;
