@@ -82,11 +82,12 @@ impl Object {
     }
 
     /// A state whose text was written by this program.
-    fn from_text(revision: u64, key: &Key, text: impl Into<Bytes>) -> Self {
+    fn from_text(revision: u64, key: &Key, text: Vec<u8>) -> Self {
         Self {
             revision,
             place: key.place().into(),
-            text: text.into(),
+            // As long as it is, and not as long as it could have become.
+            text: text.into_boxed_slice().into(),
         }
     }
 
@@ -118,6 +119,7 @@ impl Object {
     /// If the text is no JSON, which it is by the time it is stored.
     #[expect(
         clippy::expect_used,
+        clippy::missing_panics_doc,
         reason = "the text was written or checked by this program"
     )]
     pub fn value(&self) -> Value {

@@ -24,7 +24,7 @@ const MANY: usize = 100_000;
 /// How long an instance settles before its idle time is measured.
 const SETTLE: Duration = Duration::from_secs(15);
 /// The idle time.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Row>> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start a runtime")?;
@@ -32,7 +32,7 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Row>> {
     let mut rows = vec![idle_time(&longshore)];
     let client = Client::new(&longshore)?;
 
-    client.make_namespace(&longshore, "listed");
+    client::make_namespace(&longshore, "listed");
     runtime.block_on(client.fill("listed", LISTED))?;
     let list = runtime.block_on(time_list(&client, "listed"))?;
     rows.push(Row {
@@ -43,9 +43,9 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Row>> {
             kept: list <= Duration::from_millis(50),
         }),
     });
-    client.make_namespace(&longshore, "created");
+    client::make_namespace(&longshore, "created");
     rows.extend(wrk::measure(&client, "created", "listed", LISTED)?);
-    client.make_namespace(&longshore, "watched");
+    client::make_namespace(&longshore, "watched");
     rows.extend(runtime.block_on(watchers::measure(&client, "watched"))?);
     drop(longshore);
 
@@ -70,9 +70,9 @@ fn idle_time(longshore: &Longshore) -> Row {
         let all = process::descendants(longshore.pid()).into_iter().chain(own);
         all.filter_map(|process| process.cpu_time()).sum()
     };
-    thread::sleep(SETTLE);
+    pass(SETTLE);
     let before = spent();
-    thread::sleep(IDLE);
+    pass(IDLE);
     let share = (spent().saturating_sub(before)).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     Row {
         what: "`longshore up`, idle, share of a core",
@@ -84,11 +84,16 @@ fn idle_time(longshore: &Longshore) -> Row {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "time itself is what is awaited")]
+fn pass(time: Duration) {
+    thread::sleep(time);
+}
+
 /// What 100,000 objects cost: memory, and time at a start.
 fn many_objects(program: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Vec<Row>> {
     let resident = |longshore: &Longshore| {
         // What was used only while it started is given back.
-        thread::sleep(SETTLE);
+        pass(SETTLE);
         let own = process::Process::find(longshore.pid());
         own.and_then(|process| process.memory()).unwrap_or_default()
     };
@@ -96,7 +101,7 @@ fn many_objects(program: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Re
     let longshore = Longshore::start(program).restart();
     let empty = resident(&longshore);
     let client = Client::new(&longshore)?;
-    client.make_namespace(&longshore, "many");
+    client::make_namespace(&longshore, "many");
     runtime.block_on(client.fill("many", MANY))?;
     let longshore = longshore.restart();
     let ready = longshore.time_to_ready;

@@ -209,9 +209,8 @@ pub(crate) fn list(
         limit: limit.filter(|_| !filter.is_selective()),
         at,
     };
-    let page = match store.page(&convert::storage_resource(kind), &span) {
-        Ok(page) => page,
-        Err(_) => return Err(resume.map_or_else(too_old, Continue::expired)),
+    let Ok(page) = store.page(&convert::storage_resource(kind), &span) else {
+        return Err(resume.map_or_else(too_old, Continue::expired));
     };
     let (mut objects, mut left) = (page.objects, page.left);
     if filter.is_selective() {

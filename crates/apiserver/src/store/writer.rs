@@ -244,5 +244,5 @@ pub(super) fn stamp(key: &Key, mut value: Value, revision: u64) -> Object {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".into(), revision.to_string().into());
     }
-    Object::from_text(revision, key, value.to_string())
+    Object::from_text(revision, key, value.to_string().into_bytes())
 }

@@ -36,14 +36,6 @@ impl Client {
         })
     }
 
-    pub(super) fn make_namespace(&self, longshore: &Longshore, name: &str) {
-        longshore.run(&format!("create namespace {name}")).ok();
-        let account = format!("get serviceaccount default --namespace {name}");
-        wait_for("the namespace to be complete", testkit::LONG, || {
-            longshore.run(&account).succeeded().then_some(())
-        });
-    }
-
     /// Makes the ConfigMaps `c0`, `c1`, … of a namespace.
     pub(super) async fn fill(&self, namespace: &str, count: usize) -> anyhow::Result<()> {
         let next = Arc::new(AtomicUsize::new(0));
@@ -112,6 +104,14 @@ impl Client {
         ensure!(response.status().is_success(), "watch: {response:?}");
         Ok(response)
     }
+}
+
+pub(super) fn make_namespace(longshore: &Longshore, name: &str) {
+    longshore.run(&format!("create namespace {name}")).ok();
+    let account = format!("get serviceaccount default --namespace {name}");
+    wait_for("the namespace to be complete", testkit::LONG, || {
+        longshore.run(&account).succeeded().then_some(())
+    });
 }
 
 /// Connections to a server on this machine, of which the certificate says nothing new.
