@@ -263,6 +263,116 @@ async fn should_work_for_crds() {
 }
 
 #[tokio::test]
+async fn ownership_moves_to_an_autoscaler_as_the_documentation_shows() {
+    let api = started().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments/nginx";
+    let deployment = |spec: Value| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "nginx"},
+               "spec": spec})
+    };
+    let template = json!({"metadata": {"labels": {"app": "nginx"}}, "spec": {"containers": [
+        {"name": "nginx", "image": "nginx:1.14.2"}]}});
+    let selector = json!({"matchLabels": {"app": "nginx"}});
+    let whole = json!({"replicas": 3, "selector": selector, "template": template});
+    let mut rest = whole.clone();
+    rest.as_object_mut().unwrap().remove("replicas");
+    applied(&api, path, "kubectl", &deployment(whole)).await;
+
+    // Whoever hands the field over owns it together with its owner, who can then let go of it.
+    let replicas = deployment(json!({"replicas": 3}));
+    applied(&api, path, "handover-to-hpa", &replicas).await;
+    let shown = applied(&api, path, "kubectl", &deployment(rest.clone())).await;
+    assert_eq!(shown["spec"]["replicas"], 3);
+    let shown = merged(&api, path, "autoscaler", &json!({"spec": {"replicas": 5}})).await;
+    assert!(
+        owners(&shown)
+            .iter()
+            .all(|(manager, ..)| manager != "handover-to-hpa")
+    );
+    let shown = applied(&api, path, "kubectl", &deployment(rest)).await;
+    assert_eq!(shown["spec"]["replicas"], 5);
+    let (code, status) = apply(&api, path, "fieldManager=handover-to-hpa", &replicas).await;
+    assert_eq!(code, StatusCode::CONFLICT);
+    assert_eq!(
+        status["message"],
+        "Apply failed with 1 conflict: conflict with \"autoscaler\" using apps/v1: .spec.replicas"
+    );
+}
+
+#[tokio::test]
+async fn several_conflicts_are_told_by_manager() {
+    let api = started().await;
+    let path = format!("{CONFIGS}/a");
+    applied(&api, &path, "one", &config(&json!({"x": "1", "y": "1"}))).await;
+    merged(&api, &path, "two", &json!({"data": {"z": "1"}})).await;
+    let (code, status) = apply(
+        &api,
+        &path,
+        "fieldManager=m",
+        &config(&json!({"x": "2", "y": "2", "z": "2"})),
+    )
+    .await;
+    assert_eq!(code, StatusCode::CONFLICT);
+    assert_eq!(
+        status["message"],
+        "Apply failed with 3 conflicts: conflicts with \"one\":\n- .data.x\n- .data.y\nconflicts \
+         with \"two\" using v1:\n- .data.z"
+    );
+    assert_eq!(status["details"]["causes"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_one_value_has_one_owner() {
+    let api = started().await;
+    let path = format!("{PODS}/p");
+    let mut placed = pod(&json!({}), "i");
+    placed["spec"]["nodeSelector"] = json!({"a": "1"});
+    placed["metadata"].as_object_mut().unwrap().remove("labels");
+    let shown = applied(&api, &path, "m", &placed).await;
+    let fields = &owners(&shown)[0].3["f:spec"];
+    assert_eq!(fields["f:nodeSelector"], json!({}));
+
+    // A volume's claim is not: the binder adds to what the user says, and they stay friends.
+    let path = "/api/v1/persistentvolumes/v";
+    let volume = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"},
+        "spec": {"capacity": {"storage": "1024Mi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/v"}, "claimRef": {"name": "c", "namespace": "default"}},
+    });
+    applied(&api, path, "m", &volume).await;
+    merged(
+        &api,
+        path,
+        "binder",
+        &json!({"spec": {"claimRef": {"uid": "1234"}}}),
+    )
+    .await;
+    let before = api.server.revision();
+    let shown = applied(&api, path, "m", &volume).await;
+    assert_eq!(shown["spec"]["claimRef"]["uid"], "1234");
+    assert_eq!(
+        api.server.revision(),
+        before,
+        "another spelling of a quantity is no change"
+    );
+}
+
+#[tokio::test]
+async fn a_null_asks_for_nothing_to_be_there() {
+    let api = started().await;
+    let path = format!("{CONFIGS}/a");
+    let mut wanted = config(&json!({"x": null, "y": "1"}));
+    wanted["metadata"]["creationTimestamp"] = Value::Null;
+    wanted["metadata"]["labels"] = Value::Null;
+    let shown = applied(&api, &path, "m", &wanted).await;
+    assert_eq!(shown["data"], json!({"y": "1"}));
+    assert_eq!(
+        owners(&shown),
+        [row("m", "Apply", json!({"f:data": {"f:y": {}}}))]
+    );
+}
+
+#[tokio::test]
 async fn updates_own_what_they_change() {
     let api = started().await;
     let path = format!("{CONFIGS}/a");
