@@ -119,10 +119,13 @@ pub fn resource_list(
     {
         resources.push(resource(kind));
         for (name, response, verbs) in below(kind, subresources) {
-            resources.push(
-                json!({"name": format!("{}/{name}", kind.plural), "singularName": "",
-                "namespaced": kind.namespaced, "kind": response, "verbs": verbs}),
-            );
+            let mut entry = json!({"name": format!("{}/{name}", kind.plural), "singularName": "",
+                "namespaced": kind.namespaced, "kind": response, "verbs": verbs});
+            if let Some((group, version)) = elsewhere(response) {
+                entry["group"] = group.into();
+                entry["version"] = version.into();
+            }
+            resources.push(entry);
         }
     }
     if resources.is_empty() {
@@ -140,6 +143,11 @@ fn resource(kind: &Kind) -> Value {
     }
     names(&mut resource, kind);
     resource
+}
+
+/// The group and version of what a subresource takes, where it is not that of its resource.
+fn elsewhere(kind: &str) -> Option<(&'static str, &'static str)> {
+    (kind == "TokenRequest").then_some(("authentication.k8s.io", "v1"))
 }
 
 /// `shortNames` and `categories`, where there are any.
@@ -216,7 +224,10 @@ fn aggregated_group(kinds: &[Arc<Kind>], extra: &[Subresource], group: &str) -> 
 }
 
 fn aggregated_resource(kind: &Kind, extra: &[Subresource]) -> Value {
-    let response = |name: &str| json!({"group": kind.group, "version": kind.version, "kind": name});
+    let response = |name: &str| {
+        let (group, version) = elsewhere(name).unwrap_or((&kind.group, &kind.version));
+        json!({"group": group, "version": version, "kind": name})
+    };
     let scope = if kind.namespaced {
         "Namespaced"
     } else {

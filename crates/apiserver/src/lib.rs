@@ -18,8 +18,9 @@
 //!
 //! # A write, from the port to the disk
 //!
-//! 1. [`server`] accepts a connection; [`access`] tells who is there from the client certificate.
-//! 2. `serve` understands path, parameters and headers, and finds the kind in the [`registry`].
+//! 1. [`server`] accepts a connection.
+//! 2. `serve` understands path, parameters and headers; [`access`] tells from a certificate or token
+//!    who is there, and whether they may do this. The kind is found in the [`registry`].
 //! 3. `objects` makes the body an object of that kind with the help of [`schema`]: it checks types,
 //!    drops unknown fields, fills in defaults and [metadata](meta), and lets [`extend`]ed admission
 //!    have its say. A [`patch`] becomes a whole object first, and so does what is

@@ -250,6 +250,10 @@ async fn the_public_keys_can_be_found() {
     let read = async |path: &str| -> Value {
         serde_json::from_str(&cluster.ok(&["get", "--raw", path]).await).unwrap()
     };
+    let core = read("/api/v1").await;
+    let mut resources = core["resources"].as_array().unwrap().iter();
+    let token_request = resources.find(|one| one["name"] == "serviceaccounts/token");
+    assert_eq!(token_request.unwrap()["group"], "authentication.k8s.io");
     let about = read("/.well-known/openid-configuration").await;
     assert_eq!(about["issuer"], ISSUER);
     let keys = read("/openid/v1/jwks").await;
