@@ -1,6 +1,6 @@
 //! The side of events that talks to the API server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,10 @@ const QUEUE: usize = 1024;
 const REMEMBERED: usize = 4096;
 /// An event that is repeated later than this is written anew.
 const AGGREGATION_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// From so many different messages about one thing on, those that follow share an event.
+const SIMILAR: usize = 10;
+/// How such an event's message begins, which is then the latest of them.
+const COMBINED: &str = "(combined from similar events): ";
 /// Longest message, in bytes, that the API accepts.
 const MAX_MESSAGE: usize = 1024;
 
@@ -46,6 +50,7 @@ impl EventWriter {
         let mut receiver = self.receiver.lock().await;
         let mut written = Written::default();
         while let Some(occurrence) = receiver.recv().await {
+            let occurrence = written.combine(occurrence);
             if let Err(error) = write(&client, &mut written, &occurrence).await {
                 tracing::debug!(%error, reason = occurrence.reason, "event not written");
             }
@@ -62,6 +67,7 @@ async fn write(
     if let Some(repeat) = written.repeat(occurrence) {
         let changes = json!({
             "count": repeat.count,
+            "message": shortened(&occurrence.message),
             "lastTimestamp": occurrence.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         });
         let patch = Patch::Merge(&changes);
@@ -136,9 +142,44 @@ struct Repeat {
 #[derive(Debug, Default)]
 struct Written {
     events: HashMap<Identity, Repeat>,
+    /// The different messages that identities without them had.
+    similar: HashMap<Identity, Similar>,
+}
+
+#[derive(Debug)]
+struct Similar {
+    messages: HashSet<String>,
+    last: Timestamp,
 }
 
 impl Written {
+    /// Marks an occurrence as one of many that differ in their messages only.
+    fn combine(&mut self, mut occurrence: Occurrence) -> Occurrence {
+        if self.similar.len() >= REMEMBERED {
+            self.similar.clear();
+        }
+        let fresh = |last| Similar {
+            messages: HashSet::new(),
+            last,
+        };
+        let similar = self.similar.entry(Identity {
+            message: String::new(),
+            ..identity(&occurrence)
+        });
+        let similar = similar.or_insert_with(|| fresh(occurrence.at));
+        if occurrence.at.duration_since(similar.last) > AGGREGATION_WINDOW {
+            *similar = fresh(occurrence.at);
+        }
+        similar.last = occurrence.at;
+        if similar.messages.len() < SIMILAR {
+            similar.messages.insert(occurrence.message.clone());
+        }
+        if similar.messages.len() >= SIMILAR {
+            occurrence.message.insert_str(0, COMBINED);
+        }
+        occurrence
+    }
+
     /// The event to raise the count of, if this occurrence repeats one.
     fn repeat(&mut self, occurrence: &Occurrence) -> Option<Repeat> {
         let known = self.events.get_mut(&identity(occurrence))?;
@@ -177,7 +218,11 @@ fn identity(occurrence: &Occurrence) -> Identity {
         field_path: occurrence.about.field_path.clone(),
         severity: occurrence.severity.as_str(),
         reason: occurrence.reason.clone(),
-        message: occurrence.message.clone(),
+        message: if occurrence.message.starts_with(COMBINED) {
+            COMBINED.to_owned()
+        } else {
+            occurrence.message.clone()
+        },
     }
 }
 
@@ -228,6 +273,24 @@ mod tests {
                 .repeat(&occurrence("b", "2026-01-01T00:18:01Z"))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn many_messages_about_one_thing_share_an_event() {
+        let mut written = Written::default();
+        let mut combined =
+            |number: usize, at: &str| written.combine(occurrence(&format!("m{number}"), at));
+        for number in 1..10 {
+            assert_eq!(
+                combined(number, "2026-01-01T00:00:00Z").message,
+                format!("m{number}")
+            );
+        }
+        let tenth = combined(10, "2026-01-01T00:01:00Z");
+        assert_eq!(tenth.message, "(combined from similar events): m10");
+        let next = combined(11, "2026-01-01T00:02:00Z");
+        assert_eq!(identity(&tenth), identity(&next));
+        assert_eq!(combined(12, "2026-01-01T01:00:00Z").message, "m12");
     }
 
     #[test]
