@@ -1,8 +1,8 @@
 //! Nodes that this process does not run, as after a start with fewer of them.
 //!
 //! Such a node keeps its object and its volumes, and everything goes on when it is started again. Until
-//! then it takes no Pods, and Pods there that are being deleted go at once: their processes ended with
-//! the process that ran the node.
+//! then it takes no Pods, its Pods are deleted when they no longer tolerate that, and those that are
+//! being deleted go at once: their processes ended with the process that ran the node.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ use crate::runtime::{ApiError, Caches, Doing as _, Next, ObjectKey, drive};
 
 /// Kubernetes' taint of nodes that it cannot reach.
 const TAINT: &str = "node.kubernetes.io/unreachable";
+
+/// No Pod comes, and those that are there leave.
+const EFFECTS: [&str; 2] = ["NoSchedule", "NoExecute"];
 
 /// Marks the nodes that are away, and ends what cannot end there.
 #[derive(Clone)]
@@ -66,7 +69,7 @@ impl AbsentNodes {
         let away = !self.present.contains(&key.name);
         let api: Api<Node> = Api::all(self.client.clone());
         let params = PatchParams::default();
-        if let Some(taints) = taints(&node, away) {
+        if let Some(taints) = taints(&node, away, Timestamp::now()) {
             let change = json!({"spec": {"taints": taints}});
             let patch = Patch::Merge(guarded(&*node, change));
             let patched = api.patch(&key.name, &params, &patch).await;
@@ -101,23 +104,22 @@ impl AbsentNodes {
 }
 
 /// The new taints of a node, if they must change.
-fn taints(node: &Node, away: bool) -> Option<Vec<Taint>> {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone());
-    let mut taints = taints.unwrap_or_default();
-    let is_marked = taints.iter().any(|taint| taint.key == TAINT);
-    if is_marked == away {
+fn taints(node: &Node, away: bool, now: Timestamp) -> Option<Vec<Taint>> {
+    let mut all = crate::objects::taints::of(node).to_vec();
+    let marks = all.iter().filter(|taint| taint.key == TAINT).count();
+    if marks == if away { EFFECTS.len() } else { 0 } {
         return None;
     }
+    all.retain(|taint| taint.key != TAINT);
     if away {
-        taints.push(Taint {
+        all.extend(EFFECTS.map(|effect| Taint {
             key: TAINT.to_owned(),
-            effect: "NoSchedule".to_owned(),
-            ..Taint::default()
-        });
-    } else {
-        taints.retain(|taint| taint.key != TAINT);
+            effect: effect.to_owned(),
+            time_added: Some(Time(now)),
+            value: None,
+        }));
     }
-    Some(taints)
+    Some(all)
 }
 
 /// The conditions of a node that is away, if they must change.
@@ -160,15 +162,20 @@ mod tests {
 
     #[test]
     fn only_the_own_taint_comes_and_goes() {
-        let own = json!({"key": TAINT, "effect": "NoSchedule"});
+        let now = Timestamp::UNIX_EPOCH;
+        let own = |effect: &str| json!({"key": TAINT, "effect": effect, "timeAdded": "1970-01-01T00:00:00Z"});
+        let own = [own("NoSchedule"), own("NoExecute")];
         let other = json!({"key": "other", "effect": "NoSchedule"});
         let node = |taints| object::<Node>(json!({"spec": {"taints": taints}}));
         let wanted = |taints| object::<Option<Vec<Taint>>>(taints);
-        let (bare, marked) = (node(json!([other])), node(json!([other, own])));
-        assert_eq!(taints(&bare, true), wanted(json!([other, own])));
-        assert_eq!(taints(&marked, true), None);
-        assert_eq!(taints(&marked, false), wanted(json!([other])));
-        assert_eq!(taints(&bare, false), None);
+        let marked = json!([other, own[0], own[1]]);
+        let (bare, older) = (node(json!([other])), node(json!([other, own[0]])));
+        assert_eq!(taints(&bare, true, now), wanted(marked.clone()));
+        assert_eq!(taints(&older, true, now), wanted(marked.clone()));
+        let marked = node(marked);
+        assert_eq!(taints(&marked, true, now), None);
+        assert_eq!(taints(&marked, false, now), wanted(json!([other])));
+        assert_eq!(taints(&bare, false, now), None);
     }
 
     #[test]

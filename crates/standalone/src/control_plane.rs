@@ -15,6 +15,7 @@ use crate::resources::Resources;
 use crate::runtime::Caches;
 use crate::runtime::supervisor::Supervisor;
 use crate::scheduler::Scheduler;
+use crate::taint_eviction::TaintEviction;
 
 /// What the control plane must be told; the rest it reads from the API.
 #[derive(Debug, Clone, Default)]
@@ -111,9 +112,11 @@ impl ControlPlane {
         let present = config.nodes.into_iter().map(|node| node.name);
         let absent = AbsentNodes::new(client.clone(), caches.clone(), present);
         tasks.keep("absent nodes", move || absent.clone().run());
+        let eviction = TaintEviction::new(client.clone(), caches.clone(), &recorder);
+        tasks.keep("taint eviction", move || eviction.clone().run());
         let protection = Protection::new(client.clone(), caches.clone());
         tasks.keep("protection", move || protection.clone().run());
-        let collector = GarbageCollector::new(client.clone(), resources.clone());
+        let collector = GarbageCollector::new(client.clone(), resources.clone(), &recorder);
         tasks.keep("garbage collector", move || collector.clone().run());
         let namespaces = Namespaces::new(client, &caches, resources, config.root_ca);
         tasks.keep("namespaces", move || namespaces.clone().run());

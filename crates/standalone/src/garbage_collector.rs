@@ -25,6 +25,7 @@ use kube::Client;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::events::Recorder;
 use crate::resources::Resources;
 use crate::runtime::queue::Limits;
 use crate::runtime::{ApiError, Next, drive};
@@ -41,6 +42,7 @@ const LIMITS: Limits = Limits {
 pub(crate) struct GarbageCollector {
     client: Client,
     resources: Resources,
+    recorder: Recorder,
 }
 
 /// One run, with the graph that it builds.
@@ -48,14 +50,20 @@ pub(crate) struct GarbageCollector {
 struct Collection {
     client: Client,
     resources: Resources,
+    recorder: Recorder,
     graph: Arc<Mutex<Graph>>,
     /// Objects to look at.
     attention: mpsc::UnboundedSender<Uid>,
 }
 
 impl GarbageCollector {
-    pub(crate) fn new(client: Client, resources: Resources) -> Self {
-        Self { client, resources }
+    pub(crate) fn new(client: Client, resources: Resources, recorder: &Recorder) -> Self {
+        let recorder = recorder.for_component("garbage-collector-controller", None);
+        Self {
+            client,
+            resources,
+            recorder,
+        }
     }
 
     /// Runs for ever.
@@ -64,6 +72,7 @@ impl GarbageCollector {
         let collection = Collection {
             client: self.client,
             resources: self.resources,
+            recorder: self.recorder,
             graph: Arc::default(),
             attention,
         };
@@ -92,6 +101,7 @@ impl Collection {
     ) -> Result<Next, ApiError> {
         // Fails only when the monitors are gone, and this with them.
         let _ = complete.wait_for(|complete| *complete).await;
+        self.report_misplaced(&uid);
         let unknown = self.graph.lock().unknown_owners(&uid);
         let mut found = Vec::with_capacity(unknown.len());
         for owner in unknown {

@@ -20,6 +20,7 @@
 //! | `provisioner` | makes and removes volumes through the drivers, publishes free space |
 //! | `scheduler` | gives Pods their nodes and waiting claims their node |
 //! | `absent_nodes` | keeps Pods off nodes that were not started, and ends those left there |
+//! | `taint_eviction` | ends Pods on nodes whose taints they do not tolerate, or not for longer |
 //! | `garbage_collector` | deletes what has lost its owners |
 //! | `protection` | keeps claims and volumes while they are in use |
 //! | `namespaces` | furnishes namespaces and empties deleted ones |
@@ -46,6 +47,7 @@ mod provisioner;
 mod resources;
 mod runtime;
 mod scheduler;
+mod taint_eviction;
 
 pub use control_plane::{Config, ControlPlane};
 pub use provisioner::NodeSocket;

@@ -57,11 +57,31 @@ impl Object {
         }
     }
 
+    /// Whether this object can own another.
+    fn reach(&self, dependent: &Self) -> Reach {
+        if self.namespace.is_empty() || self.namespace == dependent.namespace {
+            Reach::Owner
+        } else if dependent.namespace.is_empty() {
+            Reach::Impossible
+        } else {
+            Reach::OtherNamespace
+        }
+    }
+
     fn blocks(&self, owner: &Uid) -> bool {
         self.owners.iter().any(|reference| {
             *reference.uid == **owner && reference.block_owner_deletion == Some(true)
         })
     }
+}
+
+/// Whether an object can be the owner of another.
+enum Reach {
+    Owner,
+    /// The owner that is meant would be in the dependent's namespace, and is not.
+    OtherNamespace,
+    /// The owner is in a namespace, and the dependent is in none.
+    Impossible,
 }
 
 /// What is known of an owner.
@@ -217,16 +237,27 @@ impl Graph {
 
     fn owner_state(&self, object: &Object, owner: &OwnerReference) -> Option<OwnerState> {
         if let Some(known) = self.objects.get(owner.uid.as_str()) {
-            let in_reach = known.namespace.is_empty() || known.namespace == object.namespace;
-            return Some(if in_reach {
-                known.state_as_owner()
-            } else {
-                OwnerState::Absent
+            return Some(match known.reach(object) {
+                Reach::Owner => known.state_as_owner(),
+                Reach::OtherNamespace => OwnerState::Absent,
+                // Nothing is deleted on the word of a reference that cannot be.
+                Reach::Impossible => OwnerState::Present,
             });
         }
         self.gone
             .contains(owner.uid.as_str())
             .then_some(OwnerState::Absent)
+    }
+
+    /// The owners of an object that it cannot have, being elsewhere.
+    pub(super) fn misplaced_owners<'a>(
+        &'a self,
+        object: &'a Object,
+    ) -> impl Iterator<Item = &'a OwnerReference> {
+        object.owners.iter().filter(|owner| {
+            let known = self.objects.get(owner.uid.as_str());
+            known.is_some_and(|known| !matches!(known.reach(object), Reach::Owner))
+        })
     }
 
     /// Decides about an object; `found` tells about the owners that were looked up.

@@ -1,16 +1,48 @@
 //! The collector's requests. Each is bound to the state that it was decided from.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use serde_json::{Value, json};
 
 use super::graph::{Object, Uid};
 use super::{Collection, OwnerState};
+use crate::events::Severity;
 use crate::objects::{claims, well_known};
 use crate::runtime::error::GoneIsDone as _;
 use crate::runtime::{ApiError, Doing as _};
 
 impl Collection {
+    /// Tells of owners that are in another namespace, which owners cannot be.
+    pub(super) fn report_misplaced(&self, dependent: &Uid) {
+        let graph = self.graph.lock();
+        let Some(object) = graph.object(dependent) else {
+            return;
+        };
+        for owner in graph.misplaced_owners(object) {
+            let namespace = &object.namespace;
+            let owner = format!(
+                "[{}/{}, namespace: {namespace}, name: {}, uid: {}]",
+                owner.api_version, owner.kind, owner.name, owner.uid
+            );
+            let about = ObjectReference {
+                api_version: Some(object.resource.api.api_version.clone()),
+                kind: Some(object.resource.api.kind.clone()),
+                namespace: Some(namespace.clone()).filter(|name| !name.is_empty()),
+                name: Some(object.name.clone()),
+                uid: Some(object.uid.to_string()),
+                ..ObjectReference::default()
+            };
+            let message = format!("ownerRef {owner} does not exist in namespace {namespace:?}");
+            self.recorder.publish(
+                about,
+                Severity::Warning,
+                "OwnerRefInvalidNamespace",
+                message,
+            );
+        }
+    }
+
     /// Asks the API server for an owner that no watch has shown.
     pub(super) async fn look_up(
         &self,

@@ -28,12 +28,18 @@ pub(super) async fn step(
     namespace: &Namespace,
 ) -> Result<Next, ApiError> {
     let name = claims::name(namespace);
-    let left = content::delete(client, name, &resources.current().await).await?;
+    let left = match content::delete(client, name, &resources.current().await).await {
+        Ok(left) => left,
+        Err(error) => {
+            report(client, namespace, Outcome::Failed(chain(&error))).await?;
+            return Err(error);
+        }
+    };
     if left.is_empty() {
         finalize(client, namespace).await?;
         return Ok(Next::OnChange);
     }
-    report(client, namespace, &left).await?;
+    report(client, namespace, Outcome::Left(&left)).await?;
     let gone = left
         .iter()
         .map(|left| content::vanished(client, name, &left.resource));
@@ -59,13 +65,17 @@ async fn finalize(client: &Client, namespace: &Namespace) -> Result<(), ApiError
 }
 
 /// Says in the namespace's conditions what is left.
-async fn report(client: &Client, namespace: &Namespace, left: &[Left]) -> Result<(), ApiError> {
+async fn report(
+    client: &Client,
+    namespace: &Namespace,
+    outcome: Outcome<'_>,
+) -> Result<(), ApiError> {
     let old = namespace
         .status
         .as_ref()
         .and_then(|status| status.conditions.clone());
     let old = old.unwrap_or_default();
-    let new = conditions(&old, left, Timestamp::now());
+    let new = conditions(&old, &outcome, Timestamp::now());
     if new == old {
         return Ok(());
     }
@@ -81,11 +91,63 @@ async fn report(client: &Client, namespace: &Namespace, left: &[Left]) -> Result
         .or_gone()
 }
 
+/// What came of a round.
+enum Outcome<'a> {
+    Left(&'a [Left]),
+    /// Something could not be deleted or listed.
+    Failed(String),
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
 fn conditions(
     old: &[NamespaceCondition],
-    left: &[Left],
+    outcome: &Outcome<'_>,
     now: Timestamp,
 ) -> Vec<NamespaceCondition> {
+    let text = str::to_owned;
+    let discovery = text("All resources successfully discovered");
+    let parsing = text("All legacy kube types successfully parsed");
+    let deletion = match outcome {
+        Outcome::Left(_) => {
+            let message = "All content successfully deleted, may be waiting on finalization";
+            ("False", "ContentDeleted", text(message))
+        }
+        Outcome::Failed(error) => {
+            let message = format!("Failed to delete all resource types, 1 remaining: {error}");
+            ("True", "ContentDeletionFailed", message)
+        }
+    };
+    let mut states = vec![
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            ("False", "ResourcesDiscovered", discovery),
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            ("False", "ParsedGroupVersions", parsing),
+        ),
+        ("NamespaceDeletionContentFailure", deletion),
+    ];
+    if let Outcome::Left(left) = outcome {
+        let (content, finalizers) = remaining(left);
+        states.push(("NamespaceContentRemaining", content));
+        states.push(("NamespaceFinalizersRemaining", finalizers));
+    }
+    let condition = |(type_, state)| condition(old, type_, state, now);
+    states.into_iter().map(condition).collect()
+}
+
+/// Status, reason and message of a condition.
+type State = (&'static str, &'static str, String);
+
+fn remaining(left: &[Left]) -> (State, State) {
     let mut resources: Vec<_> = left
         .iter()
         .map(|left| {
@@ -104,33 +166,22 @@ fn conditions(
         .map(|(finalizer, objects)| format!("{finalizer} in {objects} resource instances"))
         .collect();
     let content = format!("Some resources are remaining: {}", resources.join(", "));
-    let remaining = if finalizers.is_empty() {
-        (
-            "False",
-            "ContentHasNoFinalizers",
-            "All content-preserving finalizers finished".to_owned(),
-        )
+    let finalizers = if finalizers.is_empty() {
+        let message = "All content-preserving finalizers finished".to_owned();
+        ("False", "ContentHasNoFinalizers", message)
     } else {
         let list = finalizers.join(", ");
         let message = format!("Some content in the namespace has finalizers remaining: {list}");
         ("True", "SomeFinalizersRemain", message)
     };
-    vec![
-        condition(
-            old,
-            "NamespaceContentRemaining",
-            ("True", "SomeResourcesRemain", content),
-            now,
-        ),
-        condition(old, "NamespaceFinalizersRemaining", remaining, now),
-    ]
+    (("True", "SomeResourcesRemain", content), finalizers)
 }
 
 /// A condition whose time is that of its last change of status.
 fn condition(
     old: &[NamespaceCondition],
     type_: &str,
-    (status, reason, message): (&str, &str, String),
+    (status, reason, message): State,
     now: Timestamp,
 ) -> NamespaceCondition {
     let before = old.iter().find(|c| c.type_ == type_ && c.status == status);
@@ -163,11 +214,15 @@ mod tests {
             objects: 2,
             finalizers: [("example.com/hold".to_owned(), 1)].into(),
         }];
+        let left = Outcome::Left(&left);
         let first = conditions(&[], &left, "2026-01-01T00:00:00Z".parse().unwrap());
         let messages: Vec<_> = first.iter().filter_map(|c| c.message.as_deref()).collect();
         assert_eq!(
             messages,
             [
+                "All resources successfully discovered",
+                "All legacy kube types successfully parsed",
+                "All content successfully deleted, may be waiting on finalization",
                 "Some resources are remaining: pods. has 2 resource instances",
                 "Some content in the namespace has finalizers remaining: example.com/hold in 1 \
                  resource instances",

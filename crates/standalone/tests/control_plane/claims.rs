@@ -198,6 +198,61 @@ async fn a_claim_without_a_class_gets_the_default_one() {
 }
 
 #[tokio::test]
+async fn a_volume_that_nobody_can_remove_fails_and_a_claim_made_again_is_another() {
+    let home = Home::start(&[]).await;
+    let delete_it = json!({"persistentVolumeReclaimPolicy": "Delete"});
+    home.create_cluster::<PersistentVolume>(volume("v", "", delete_it))
+        .await;
+    home.create::<PersistentVolumeClaim>(claim("data", "", json!({})))
+        .await;
+    home.claim_in("data", "Bound").await;
+    let claims = home.api::<PersistentVolumeClaim>();
+    delete(&claims, "data").await;
+    gone(&claims, "data").await;
+    let again = home
+        .create::<PersistentVolumeClaim>(claim("data", "", json!({})))
+        .await;
+    assert_eq!(
+        again.metadata.finalizers.unwrap(),
+        ["kubernetes.io/pvc-protection"]
+    );
+    let failed = home.volume_in("v", "Failed").await.status.unwrap();
+    let text = "error getting deleter volume plugin for volume \"v\": no deletable volume plugin \
+                matched";
+    assert_eq!(failed.message.as_deref(), Some(text));
+    assert!(failed.last_phase_transition_time.is_some());
+    assert_eq!(
+        home.event("v", "VolumeFailedDelete")
+            .await
+            .message
+            .as_deref(),
+        Some(text)
+    );
+    let message = home.event("data", "FailedBinding").await.message;
+    let none = "no persistent volumes available for this claim and no storage class is set";
+    assert_eq!(message.as_deref(), Some(none));
+}
+
+#[tokio::test]
+async fn two_claims_never_share_a_volume() {
+    let home = Home::start(&[]).await;
+    for name in ["a", "b", "c"] {
+        home.create::<PersistentVolumeClaim>(claim(name, "", json!({})))
+            .await;
+    }
+    for name in ["v1", "v2", "v3"] {
+        home.create_cluster::<PersistentVolume>(volume(name, "", json!({})))
+            .await;
+    }
+    let mut bound = Vec::new();
+    for name in ["a", "b", "c"] {
+        bound.push(volume_of(&home.claim_in(name, "Bound").await));
+    }
+    bound.sort();
+    assert_eq!(bound, ["v1", "v2", "v3"]);
+}
+
+#[tokio::test]
 async fn a_volume_whose_making_was_cut_short_goes_with_its_claim() {
     let mut home = Home::start(&["n1"]).await;
     home.create::<PersistentVolumeClaim>(claim("first", IMMEDIATE, json!({})))

@@ -1,12 +1,15 @@
 //! Pods: where they go, and what they wait for.
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use serde_json::json;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
-use crate::home::{Home, annotation, claim, delete, gone, patch, pod, until, volume, volume_of};
+use crate::home::{
+    DEADLINE, Home, annotation, claim, delete, gone, patch, pod, until, volume, volume_of,
+};
 
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
@@ -146,4 +149,120 @@ async fn a_claim_outlives_its_deletion_while_a_pod_uses_it() {
     pods.delete("consumer", &DeleteParams::default().grace_period(0))
         .await
         .unwrap();
+}
+
+/// A Pod that asks for processors.
+fn asking(name: &str, cpu: &str) -> Value {
+    let mut asking = pod(name, &[]);
+    asking["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+    asking
+}
+
+#[tokio::test]
+async fn a_node_is_never_given_more_than_it_has() {
+    let home = Home::start(&["n1"]).await;
+    for number in 0..8 {
+        home.create::<Pod>(asking(&format!("p{number}"), "1500m"))
+            .await;
+    }
+    let pods = home.api::<Pod>();
+    let refused = || async {
+        let all = pods.list(&ListParams::default()).await.unwrap();
+        let refused = |pod: &&Pod| {
+            let conditions = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.as_ref());
+            conditions.is_some_and(|all| all.iter().any(|c| c.status == "False"))
+        };
+        (
+            all.iter()
+                .filter(|pod| pod.spec.as_ref().unwrap().node_name.is_some())
+                .count(),
+            all.iter().filter(refused).count(),
+        )
+    };
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while refused().await != (2, 6) {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:?}",
+            refused().await
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn room_goes_to_the_pod_of_the_highest_priority() {
+    let home = Home::start(&["n1"]).await;
+    home.create::<Pod>(asking("first", "3")).await;
+    home.pod_on("first", "n1").await;
+    for (name, priority) in [("low", 1), ("high", 9), ("middle", 5)] {
+        home.create_cluster::<PriorityClass>(
+            json!({"metadata": {"name": name}, "value": priority}),
+        )
+        .await;
+        let mut waiting = asking(name, "3");
+        waiting["spec"]["priorityClassName"] = json!(name);
+        home.create::<Pod>(waiting).await;
+        let message = home.event(name, "FailedScheduling").await.message.unwrap();
+        assert!(
+            message.starts_with("0/1 nodes are available: 1 Insufficient cpu. "),
+            "{message}"
+        );
+    }
+    let pods = home.api::<Pod>();
+    let at_once = DeleteParams::default().grace_period(0);
+    for (before, after) in [("first", "high"), ("high", "middle"), ("middle", "low")] {
+        pods.delete(before, &at_once).await.unwrap();
+        home.pod_on(after, "n1").await;
+    }
+}
+
+#[tokio::test]
+async fn a_cordoned_node_takes_no_pods_until_it_is_opened_again() {
+    let home = Home::start(&["n1"]).await;
+    let nodes = home.cluster_api::<Node>();
+    patch(&nodes, "n1", json!({"spec": {"unschedulable": true}})).await;
+    home.create::<Pod>(pod("waiting", &[])).await;
+    let message = home
+        .event("waiting", "FailedScheduling")
+        .await
+        .message
+        .unwrap();
+    assert!(
+        message.starts_with("0/1 nodes are available: 1 node(s) were unschedulable. "),
+        "{message}"
+    );
+    patch(&nodes, "n1", json!({"spec": {"unschedulable": null}})).await;
+    home.pod_on("waiting", "n1").await;
+}
+
+#[tokio::test]
+async fn a_taint_ends_the_pods_that_do_not_tolerate_it() {
+    let home = Home::start(&["n1"]).await;
+    let mut hardy = pod("hardy", &[]);
+    hardy["spec"]["tolerations"] = json!([{"key": "maintenance", "operator": "Exists"}]);
+    for each in [pod("frail", &[]), hardy] {
+        let name = each["metadata"]["name"].as_str().unwrap().to_owned();
+        home.create::<Pod>(each).await;
+        home.pod_on(&name, "n1").await;
+    }
+    let taints = json!({"spec": {"taints": [{"key": "maintenance", "effect": "NoExecute"}]}});
+    patch(&home.cluster_api::<Node>(), "n1", taints).await;
+    let pods = home.api::<Pod>();
+    until(&pods, "frail", "leaving", |pod| {
+        pod.metadata.deletion_timestamp.is_some()
+    })
+    .await;
+    let message = home.event("frail", "TaintManagerEviction").await.message;
+    assert_eq!(
+        message.as_deref(),
+        Some("Marking for deletion Pod default/frail")
+    );
+    assert_eq!(
+        pods.get("hardy").await.unwrap().metadata.deletion_timestamp,
+        None
+    );
 }
