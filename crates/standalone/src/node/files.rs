@@ -330,7 +330,7 @@ mod tests {
             |seconds| json!({"serviceAccountToken": {"path": "t", "expirationSeconds": seconds}});
         let tokens =
             volume(json!({"name": "v", "projected": {"sources": [token(3607), token(600)]}}));
-        assert_eq!(renewal(&tokens), Some(Duration::from_secs(480)));
+        assert_eq!(renewal(&tokens), Some(Duration::from_mins(8)));
         let map = volume(json!({"name": "v", "configMap": {"name": "m"}}));
         assert_eq!(renewal(&map), None);
         assert!(is_made_of_files(&map));
