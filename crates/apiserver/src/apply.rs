@@ -28,7 +28,7 @@ mod typed;
 
 pub use check::check;
 pub use element::Element;
-pub use owners::{MalformedOwners, Operation, Owner, Owners};
+pub use owners::{MalformedOwners, Operation, Owner, Owners, is_same_but_for_times};
 pub use ownership::{Conflict, Conflicts, Versions, Writer};
 pub use set::{FieldSet, MalformedFields};
 pub use shape::Shape;

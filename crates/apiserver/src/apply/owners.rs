@@ -102,6 +102,16 @@ impl From<MalformedFields> for MalformedOwners {
     }
 }
 
+/// Whether two lists of `metadata.managedFields` say the same, whenever it was that they came to it.
+pub fn is_same_but_for_times(one: &Value, two: &Value) -> bool {
+    let timeless = |list: &Value| {
+        let mut owners = Owners::parse(list)?;
+        owners.0.iter_mut().for_each(|owner| owner.time = None);
+        Ok::<_, MalformedOwners>(owners.to_value())
+    };
+    one == two || matches!((timeless(one), timeless(two)), (Ok(one), Ok(two)) if one == two)
+}
+
 /// All owners of an object's fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owners(pub(super) Vec<Owner>);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Call, Document, Objects, Part, decode, refused, special};
+use crate::access::escalation;
+use crate::apply::is_same_but_for_times;
 use crate::convert;
 use crate::extend::Operation;
 use crate::kind::Kind;
@@ -59,7 +61,7 @@ impl Objects {
                     self.owners_of_change(call, (&old, &new), &present, &claimed)
                 }
             };
-            if new == old && owners == present {
+            if new == old && is_same_but_for_times(&owners, &present) {
                 return Ok(stored);
             }
             meta::set_managed_fields(&mut old, present);

@@ -680,6 +680,74 @@ async fn versions_of_a_kind_share_their_owners() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kubectl_applies_definitions_on_the_server() {
+    const DEFINITION: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.example.org, creationTimestamp: null}
+spec:
+  group: example.org
+  scope: Namespaced
+  names: {kind: Gadget, plural: gadgets}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations:
+            - {rule: 'self.size > 0', message: too small}
+            properties:
+              size: {type: integer, default: 1, enum: [1, 2]}
+              port: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}
+              names: {type: array, x-kubernetes-list-type: set, items: {type: string}}
+              free: {type: object, x-kubernetes-preserve-unknown-fields: true}
+              map: {type: object, additionalProperties: {type: string, nullable: true}}
+";
+    let cluster = Cluster::start().await;
+    let side = ["apply", "--server-side", "-f", "-"];
+    let made = cluster.feed(&side, DEFINITION).await;
+    assert!(made.success, "{}", made.stderr);
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd/gadgets.example.org",
+    ];
+    cluster.ok(&wait).await;
+    let version = [
+        "get",
+        "crd",
+        "gadgets.example.org",
+        "-o",
+        "jsonpath={.metadata.resourceVersion}",
+    ];
+    let before = cluster.ok(&version).await;
+    cluster.feed(&side, DEFINITION).await;
+    assert_eq!(cluster.ok(&version).await, before);
+
+    let gadget = "apiVersion: example.org/v1\nkind: Gadget\nmetadata: {name: g}\n\
+                  spec: {names: [a], free: {x: [1]}, port: 80}\n";
+    let made = cluster.feed(&side, gadget).await;
+    assert!(made.success, "{}", made.stderr);
+    let more = gadget.replace("[a]", "[b]").replace(", port: 80", "");
+    let other = ["apply", "--server-side", "--field-manager=other", "-f", "-"];
+    let made = cluster.feed(&other, &more).await;
+    assert!(made.success, "{}", made.stderr);
+    let names = [
+        "get",
+        "gadget",
+        "g",
+        "-o",
+        "jsonpath={.spec.names} {.spec.size}",
+    ];
+    assert_eq!(cluster.ok(&names).await, r#"["a","b"] 1"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kubectl_applies_on_either_side() {
     let cluster = Cluster::start().await;
     let first = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '1', z: '1'}\n";
