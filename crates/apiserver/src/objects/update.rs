@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Call, Document, Objects, Part, decode, refused, special};
-use crate::access::escalation;
 use crate::apply::is_same_but_for_times;
 use crate::convert;
 use crate::extend::Operation;

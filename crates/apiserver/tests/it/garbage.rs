@@ -72,6 +72,15 @@ const SEEDS: [(&str, &str, &str, &str); 9] = [
     ),
 ];
 
+/// Parameters that can be read.
+const QUERIES: [&str; 5] = [
+    "labelSelector=a%3Db,c!%3Dd,e+in+(f,g),!h,i",
+    "labelSelector=a notin (b, c)",
+    "fieldSelector=metadata.name%3Da,metadata.namespace!%3Db",
+    "limit=2&continue=abc",
+    "resourceVersion=1&resourceVersionMatch=Exact",
+];
+
 /// What breaks readers.
 const TOKENS: [&str; 24] = [
     "{",
@@ -216,13 +225,6 @@ fn nearly_right_bodies_get_proper_answers() {
 fn nearly_right_selectors_get_proper_answers() {
     let runtime = runtime();
     let api = runtime.block_on(started());
-    const QUERIES: [&str; 5] = [
-        "labelSelector=a%3Db,c!%3Dd,e+in+(f,g),!h,i",
-        "labelSelector=a notin (b, c)",
-        "fieldSelector=metadata.name%3Da,metadata.namespace!%3Db",
-        "limit=2&continue=abc",
-        "resourceVersion=1&resourceVersionMatch=Exact",
-    ];
     let mutations = proptest::collection::vec(mutation(), 0..4);
     let mut runner = runner(400);
     let done = runner.run(&(select(&QUERIES), mutations), |(seed, mutations)| {
