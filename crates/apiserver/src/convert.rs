@@ -1,6 +1,7 @@
 //! Between the form in which an object is stored and the version in which it is asked for.
 //!
-//! Versions of a CRD differ only in `apiVersion` (conversion strategy `None`). Of the built-in
+//! Versions of a CRD differ in `apiVersion` (conversion strategy `None`), and each shows what its own
+//! schema knows and fills in. Of the built-in
 //! kinds, the two forms of Event share one storage.
 
 mod event;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::kind::{Kind, StoredAs};
+use crate::schema;
 use crate::store::{Key, Object};
 
 /// How `events.k8s.io/v1` Events are kept: as Events of the core group.
@@ -44,6 +46,10 @@ pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
 
 /// The text of a stored object, where that is what the kind serves.
 pub(crate) fn as_stored<'a>(kind: &Kind, stored: &'a Object) -> Option<&'a Bytes> {
+    if !kind.is_builtin() {
+        // Its definition may show it otherwise than it was stored.
+        return None;
+    }
     // The fields of an object are stored in their order, so this one comes first.
     let version = stored.text().strip_prefix(b"{\"apiVersion\":\"")?;
     let version = match kind.group.as_bytes() {
@@ -66,6 +72,11 @@ fn in_form(kind: &Kind, mut value: Value) -> Value {
             (stored_as.from_storage)(&mut value);
         }
         value["apiVersion"] = api_version.into();
+    }
+    if !kind.is_builtin() {
+        // The definition may have changed since the object was stored.
+        schema::prune(&kind.schema, &kind.definitions, &mut value);
+        schema::apply_defaults(&kind.schema, &kind.definitions, &mut value);
     }
     value
 }

@@ -147,7 +147,11 @@ fn resource(kind: &Kind) -> Value {
 
 /// The group and version of what a subresource takes, where it is not that of its resource.
 fn elsewhere(kind: &str) -> Option<(&'static str, &'static str)> {
-    (kind == "TokenRequest").then_some(("authentication.k8s.io", "v1"))
+    match kind {
+        "Scale" => Some(("autoscaling", "v1")),
+        "TokenRequest" => Some(("authentication.k8s.io", "v1")),
+        _ => None,
+    }
 }
 
 /// `shortNames` and `categories`, where there are any.
@@ -177,7 +181,9 @@ fn below<'a>(
             let verbs = extra.verbs.iter().map(String::as_str).collect();
             (extra.subresource.as_str(), extra.kind.as_str(), verbs)
         });
-    status.into_iter().chain(extra)
+    let scale = kind.scale.as_ref();
+    let scale = scale.map(|_| ("scale", "Scale", STATUS_VERBS.to_vec()));
+    status.into_iter().chain(scale).chain(extra)
 }
 
 /// The aggregated form of the core group, for `/api`, in a version of `apidiscovery.k8s.io`.

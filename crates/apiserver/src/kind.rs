@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::access::review::Review;
 use crate::schema::{Definitions, Schema};
@@ -42,8 +43,39 @@ pub struct Kind {
     pub definitions: Arc<Definitions>,
     /// Columns of the table form, after NAME.
     pub columns: Vec<Column>,
+    /// Where its number of replicas is, if it has the subresource `scale`.
+    pub scale: Option<Scale>,
+    /// Paths of the fields that objects can be selected by, such as `.spec.colour`; the hook
+    /// [`Hooks::fields`] has those of built-in kinds.
+    pub selectable: Vec<String>,
+    /// What clients are told that still use this version.
+    pub deprecation: Option<String>,
+    /// Ends when the definition of the kind changes or goes; watches end with it.
+    pub life: Option<watch::Receiver<()>>,
     /// What a built-in kind does beyond its schema.
     pub hooks: Hooks,
+}
+
+/// Where the subresource `scale` finds its fields, as JSON pointers into an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scale {
+    /// The wanted number of replicas.
+    pub replicas: String,
+    /// The number that there are.
+    pub status_replicas: String,
+    /// What selects their Pods: text, or a `LabelSelector`.
+    pub selector: Option<String>,
+}
+
+impl Scale {
+    /// That of the workloads that come with Kubernetes.
+    pub fn of_workloads() -> Self {
+        Self {
+            replicas: "/spec/replicas".into(),
+            status_replicas: "/status/replicas".into(),
+            selector: Some("/spec/selector".into()),
+        }
+    }
 }
 
 /// A column of `kubectl get`.

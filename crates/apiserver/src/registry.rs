@@ -1,5 +1,6 @@
 //! The kinds that are served: those compiled in, and those of `CustomResourceDefinition` objects.
 
+pub(crate) mod approval;
 pub(crate) mod crd;
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::convert;
 use crate::kind::Kind;
@@ -49,8 +51,38 @@ pub struct Registry {
 
 #[derive(Debug)]
 struct Definition {
+    /// What the kinds were made from: the same again changes nothing.
+    source: Value,
     kinds: Vec<Arc<Kind>>,
+    /// The kind of the stored objects, whether it is served or not.
+    storage: Option<Arc<Kind>>,
     terminating: bool,
+    /// The watches of the kinds end when this does.
+    _life: watch::Sender<()>,
+}
+
+impl Definition {
+    fn of(crd: &Value) -> Self {
+        let (sender, life) = watch::channel(());
+        let alive = |kind| {
+            Arc::new(Kind {
+                life: Some(life.clone()),
+                ..kind
+            })
+        };
+        let kinds = if crd::is_established(crd) {
+            crd::kinds(crd)
+        } else {
+            Vec::new()
+        };
+        Self {
+            source: crd::source(crd),
+            kinds: kinds.into_iter().map(alive).collect(),
+            storage: crd::storage_kind(crd).map(alive),
+            terminating: meta::is_deleting(crd),
+            _life: sender,
+        }
+    }
 }
 
 impl Registry {
@@ -78,17 +110,20 @@ impl Registry {
 
     /// Serves what a `CustomResourceDefinition` defines, if it is established.
     pub fn install(&self, crd: &Value) {
-        let kinds = if crd::is_established(crd) {
-            crd::kinds(crd)
-        } else {
-            Vec::new()
-        };
-        let definition = Definition {
-            kinds: kinds.into_iter().map(Arc::new).collect(),
-            terminating: meta::is_deleting(crd),
-        };
         let mut definitions = self.definitions.lock();
-        definitions.insert(meta::name(crd).to_owned(), definition);
+        let source = crd::source(crd);
+        match definitions.get_mut(meta::name(crd)) {
+            Some(known) if known.source == source => {
+                let terminating = meta::is_deleting(crd);
+                if known.terminating == terminating {
+                    return;
+                }
+                known.terminating = terminating;
+            }
+            _ => {
+                definitions.insert(meta::name(crd).to_owned(), Definition::of(crd));
+            }
+        }
         self.rebuild(&definitions);
     }
 
@@ -100,12 +135,10 @@ impl Registry {
         }
     }
 
-    /// The kinds of one definition, and whether it is being deleted.
-    pub fn definition(&self, name: &str) -> Option<(Vec<Arc<Kind>>, bool)> {
+    /// The kind of the stored objects of one definition, whether it is served or not.
+    pub fn stored_by(&self, name: &str) -> Option<Arc<Kind>> {
         let definitions = self.definitions.lock();
-        definitions
-            .get(name)
-            .map(|definition| (definition.kinds.clone(), definition.terminating))
+        definitions.get(name)?.storage.clone()
     }
 
     fn rebuild(&self, definitions: &BTreeMap<String, Definition>) {

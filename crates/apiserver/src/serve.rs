@@ -26,6 +26,7 @@ pub(crate) mod query;
 mod read;
 mod respond;
 mod review;
+mod scale;
 mod token;
 pub(crate) mod watch;
 mod write;
@@ -135,6 +136,7 @@ impl Handler {
         if !kind.namespaced && !path.namespace.is_empty() {
             return Err(Status::no_such_path());
         }
+        let deprecation = kind.deprecation.clone();
         let request = ResourceRequest {
             user,
             kind,
@@ -143,7 +145,9 @@ impl Handler {
             parts,
         };
         *about = About::resource(&request);
-        self.resource(request, body).await
+        let mut response = self.resource(request, body).await?;
+        respond::warn(&mut response, deprecation.as_slice());
+        Ok(response)
     }
 
     /// Answers about the API and the server themselves.
@@ -224,7 +228,11 @@ impl Handler {
             ("GET", "") if !one || request.query.flag("watch") => self.collection(&request),
             ("GET", "") => self.object(&request),
             ("GET", "status") if kind.status_subresource => self.object(&request),
-            ("POST" | "PUT" | "PATCH" | "DELETE", "" | "status" | "finalize" | "binding") => {
+            ("GET", "scale") if kind.scale.is_some() => self.scale(&request),
+            (
+                "POST" | "PUT" | "PATCH" | "DELETE",
+                "" | "status" | "scale" | "finalize" | "binding",
+            ) => {
                 // A task of its own: a client that hangs up does not leave half a change behind.
                 let content = body::read(body).await?;
                 let change = tokio::spawn(async move { self.change(&request, &content).await });

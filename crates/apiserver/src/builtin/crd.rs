@@ -1,7 +1,6 @@
 //! CustomResourceDefinitions: their defaults and faults. What they make the server serve is the
 //! registry's work.
 
-mod approval;
 mod versions;
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use super::access::{fill, list, map, text};
 use super::column::Col;
 use crate::kind::Hooks;
 use crate::meta::names;
+use crate::registry::approval;
 use crate::schema::{Definitions, Schema, cause};
 use crate::status::Cause;
 
@@ -60,7 +60,7 @@ fn default(crd: &mut Value) {
 
 fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = naming(crd, old);
-    causes.extend(approval::faults(crd));
+    causes.extend(approval::fault(crd));
     causes.extend(versions::faults(crd, old));
     causes
 }

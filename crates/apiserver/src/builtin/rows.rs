@@ -33,7 +33,7 @@ use super::{
     node, pod, question, rbac, resource_quota, scheduling, storage_class, volume, workload,
 };
 use crate::access::review;
-use crate::kind::{Hooks, Kind};
+use crate::kind::{Hooks, Kind, Scale};
 use crate::schema::{Definitions, Schema};
 
 /// Every built-in kind, in the order of discovery.
@@ -106,12 +106,14 @@ pub(super) const ROWS: &[Row] = &[
         .short(&["deploy"])
         .categories(&["all"])
         .status()
+        .scale()
         .columns(workload::DEPLOYMENT_COLUMNS)
         .hooks(workload::DEPLOYMENT_HOOKS),
     Row::of::<ReplicaSet>()
         .short(&["rs"])
         .categories(&["all"])
         .status()
+        .scale()
         .columns(workload::REPLICA_SET_COLUMNS)
         .hooks(workload::REPLICA_SET_HOOKS),
     Row::of::<DaemonSet>()
@@ -197,6 +199,7 @@ pub(super) struct Row {
     categories: &'static [&'static str],
     namespaced: bool,
     status: bool,
+    scale: bool,
     pub(super) document: fn(&mut SchemaGenerator) -> Document,
     columns: &'static [Col],
     hooks: Hooks,
@@ -231,6 +234,7 @@ impl Row {
             categories: &[],
             namespaced: <K::Scope as Scope>::NAMESPACED,
             status: false,
+            scale: false,
             document: SchemaGenerator::subschema_for::<K>,
             columns: column::AGE_ONLY,
             hooks: NO_HOOKS,
@@ -252,6 +256,14 @@ impl Row {
     const fn status(self) -> Self {
         Self {
             status: true,
+            ..self
+        }
+    }
+
+    /// The same with the subresource `scale`.
+    const fn scale(self) -> Self {
+        Self {
+            scale: true,
             ..self
         }
     }
@@ -282,6 +294,10 @@ impl Row {
             schema: root.clone(),
             definitions: Arc::clone(definitions),
             columns: self.columns.iter().map(Col::column).collect(),
+            scale: self.scale.then(Scale::of_workloads),
+            selectable: Vec::new(),
+            deprecation: None,
+            life: None,
             hooks: self.hooks,
         }
     }

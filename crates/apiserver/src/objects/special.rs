@@ -175,16 +175,15 @@ impl Objects {
 
     /// Asks for the deletion of every object of a definition, and ends it when they are gone.
     pub(super) async fn purge_definition(&self, name: &str) {
-        let Some((kinds, _)) = self.registry.definition(name) else {
+        let Some(kind) = self.registry.stored_by(name) else {
             return;
         };
-        if let Some(kind) = kinds.first() {
-            for object in self.store.list(&convert::storage_resource(kind), None) {
-                let mut call = Call::system(kind, object.namespace(), object.name());
-                let deleted = Box::pin(self.delete(&mut call, &DeleteOptions::default())).await;
-                if let Err(error) = deleted {
-                    tracing::warn!(%error, "cannot delete an object of a deleted definition");
-                }
+        let resource = convert::storage_resource(&kind);
+        for object in self.store.list(&resource, None) {
+            let mut call = Call::system(&kind, object.namespace(), object.name());
+            let deleted = Box::pin(self.delete(&mut call, &DeleteOptions::default())).await;
+            if let Err(error) = deleted {
+                tracing::warn!(%error, "cannot delete an object of a deleted definition");
             }
         }
         self.end_definition(name).await;
@@ -200,6 +199,7 @@ impl Objects {
 
     /// Takes the cleanup finalizer from a definition that has no objects left.
     async fn end_definition(&self, name: &str) {
+        let mut ended = false;
         loop {
             let key = definition_key(name);
             let Some(stored) = self.store.get(&key) else {
@@ -215,7 +215,8 @@ impl Objects {
                 .into_iter()
                 .filter(|f| *f != crd::CLEANUP);
             meta::set_finalizers(&mut value, &left.collect::<Vec<_>>());
-            let write = if meta::finalizers(&value).is_empty() {
+            ended = meta::finalizers(&value).is_empty();
+            let write = if ended {
                 Write::Delete(stored.revision, value)
             } else if value == present {
                 break;
@@ -232,6 +233,31 @@ impl Objects {
             }
         }
         self.sync_definition(name);
+        if ended && let Some((_, group)) = name.split_once('.') {
+            self.reconsider_definitions(group).await;
+        }
+    }
+
+    /// Looks again at the definitions of a group whose names were taken.
+    pub(super) async fn reconsider_definitions(&self, group: &str) {
+        for stored in self.store.list(&definitions(), None) {
+            let old = stored.value();
+            if meta::text(&old, "/spec/group") != group || crd::has_its_names(&old) {
+                continue;
+            }
+            let mut new = old.clone();
+            self.report_definition(&mut new, Some(&old));
+            if new == old {
+                continue;
+            }
+            let name = meta::name(&old).to_owned();
+            self.registry.install(&new);
+            let write = Write::Update(stored.revision, new);
+            if let Err(error) = self.store.write(definition_key(&name), write).await {
+                tracing::debug!(%error, name, "a definition was changed by someone else");
+            }
+            self.sync_definition(&name);
+        }
     }
 }
 

@@ -103,7 +103,10 @@ impl Objects {
         if crd::is_definition(kind) && call.part == Part::Main {
             self.report_definition(&mut new, Some(old));
         }
-        if call.part != Part::Status && meta::spec_differs(&new, old) {
+        let has_plain_status = !kind.is_builtin() && !kind.status_subresource;
+        let differs = meta::spec_differs(&new, old)
+            || has_plain_status && new.get("status") != old.get("status");
+        if call.part != Part::Status && differs {
             meta::raise_generation(&mut new);
         }
         new
@@ -133,6 +136,9 @@ impl Objects {
         let written = self.store.write(key, write).await;
         if crd::is_definition(kind) {
             self.sync_definition(&call.name);
+            if let Some((_, group)) = call.name.split_once('.') {
+                self.reconsider_definitions(group).await;
+            }
         }
         if change == Change::Deleted && written.is_ok() {
             self.after_removal(kind).await;

@@ -22,6 +22,11 @@ pub(super) fn of(kinds: &[&Kind]) -> Fields {
             definitions
         };
         document["x-kubernetes-group-version-kind"] = json!([group_version_kind(kind)]);
+        if !kind.selectable.is_empty() {
+            let field = |path: &String| json!({"fieldPath": path.trim_start_matches('.')});
+            let fields: Vec<_> = kind.selectable.iter().map(field).collect();
+            document["x-kubernetes-selectable-fields"] = fields.into();
+        }
         collect(&kind.schema, definitions, &mut schemas);
         schemas.insert(name(kind), document);
     }

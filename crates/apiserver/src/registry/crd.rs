@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::kind::{Cell, Column, Hooks, Kind};
+use super::approval::Approval;
+use crate::kind::{Cell, Column, Hooks, Kind, Scale};
 use crate::meta::{self, text};
 use crate::schema::{Definitions, Schema};
 
@@ -18,55 +19,60 @@ pub(crate) fn is_definition(kind: &Kind) -> bool {
 
 /// Sets what the server reports about a definition. `taken` are the other kinds of the group.
 pub(crate) fn report(crd: &mut Value, old: Option<&Value>, taken: &[Arc<Kind>]) {
-    let conflict = conflict(crd, taken);
-    let names = crd["spec"]["names"].clone();
-    let old_status = old.map(|old| &old["status"]);
-    let accepted = match (&conflict, old_status) {
-        (None, _) => names,
-        (Some(_), Some(old)) if old["acceptedNames"].is_object() => old["acceptedNames"].clone(),
-        (Some(_), _) => json!({"kind": "", "plural": ""}),
-    };
-    let mut stored: Vec<Value> = old_status
-        .and_then(|status| status["storedVersions"].as_array())
-        .cloned()
-        .unwrap_or_default();
+    let old_status = old.map_or(&Value::Null, |old| &old["status"]);
+    let (accepted, conflict) = accept(crd, &old_status["acceptedNames"], taken);
+    let mut stored: Vec<Value> = list(&old_status["storedVersions"]).to_vec();
     let storage = Value::from(storage_version(crd));
     if !stored.contains(&storage) {
         stored.push(storage);
     }
-    let names_accepted = match &conflict {
+    let established = old.is_some_and(is_established) || conflict.is_none();
+    let names_accepted = match conflict {
         None => (
             "NamesAccepted",
             true,
             "NoConflicts",
             "no conflicts found".to_owned(),
         ),
-        Some((reason, message)) => ("NamesAccepted", false, *reason, message.clone()),
+        Some((reason, message)) => ("NamesAccepted", false, reason, message),
     };
-    let established = match &conflict {
-        None => (
-            "Established",
-            true,
+    let (reason, message) = if established {
+        (
             "InitialNamesAccepted",
             "the initial names have been accepted",
-        ),
-        Some(_) => (
-            "Established",
-            false,
-            "NotAccepted",
-            "not all names are accepted",
-        ),
+        )
+    } else {
+        ("NotAccepted", "not all names are accepted")
     };
-    let established = (
-        established.0,
-        established.1,
-        established.2,
-        established.3.to_owned(),
-    );
-    let conditions: Vec<_> = [names_accepted, established]
+    let established = ("Established", established, reason, message.to_owned());
+    let reviewed = match Approval::of(crd) {
+        Approval::Approved(link) => {
+            Some(("ApprovedAnnotation", true, format!("approved in {link}")))
+        }
+        Approval::Unapproved(why) => Some((
+            "UnapprovedAnnotation",
+            false,
+            format!("not approved: {why:?}"),
+        )),
+        Approval::NotNeeded | Approval::Missing | Approval::Unclear(_) => None,
+    };
+    let reviewed = reviewed.map(|(reason, conformant, message)| {
+        (
+            "KubernetesAPIApprovalPolicyConformant",
+            conformant,
+            reason,
+            message,
+        )
+    });
+    let mut conditions: Vec<_> = [names_accepted, established]
         .into_iter()
-        .map(|c| condition(c, old_status))
+        .chain(reviewed)
+        .map(|condition| self::condition(condition, old_status))
         .collect();
+    // Others may add what they know.
+    let own = |type_: &Value| OWN_CONDITIONS.iter().any(|own| type_ == own);
+    let others = list(&old_status["conditions"]).iter();
+    conditions.extend(others.filter(|condition| !own(&condition["type"])).cloned());
     crd["status"] =
         json!({"conditions": conditions, "acceptedNames": accepted, "storedVersions": stored});
     if meta::is_deleting(crd) {
@@ -74,11 +80,68 @@ pub(crate) fn report(crd: &mut Value, old: Option<&Value>, taken: &[Arc<Kind>]) 
     }
 }
 
+/// The conditions that the server sets.
+const OWN_CONDITIONS: [&str; 4] = [
+    "NamesAccepted",
+    "Established",
+    "KubernetesAPIApprovalPolicyConformant",
+    "Terminating",
+];
+
+/// The names that a definition gets, and why it does not get one of those that it wants.
+fn accept(
+    crd: &Value,
+    before: &Value,
+    taken: &[Arc<Kind>],
+) -> (Value, Option<(&'static str, String)>) {
+    let resource_taken = |name: &Value| {
+        taken.iter().any(|kind| {
+            let mut names = [&kind.plural, &kind.singular]
+                .into_iter()
+                .chain(&kind.short_names);
+            names.any(|taken| name == taken)
+        })
+    };
+    let kind_taken = |name: &Value| {
+        taken
+            .iter()
+            .any(|kind| *name == kind.kind || *name == kind.list_kind)
+    };
+    let wanted = &crd["spec"]["names"];
+    let mut accepted = wanted.clone();
+    let mut conflict = None;
+    let mut judge = |field: &str, reason, is_taken: &dyn Fn(&Value) -> bool| {
+        let names = match &wanted[field] {
+            Value::Array(names) => names.as_slice(),
+            name => std::slice::from_ref(name),
+        };
+        let kept = wanted[field] == before[field];
+        let Some(name) = names.iter().find(|name| !kept && is_taken(name)) else {
+            return;
+        };
+        conflict = Some((reason, format!("{name} is already in use")));
+        accepted[field] = match &before[field] {
+            Value::Null if matches!(field, "plural" | "kind") => "".into(),
+            before => before.clone(),
+        };
+    };
+    judge("plural", "PluralConflict", &resource_taken);
+    judge("singular", "SingularConflict", &resource_taken);
+    judge("shortNames", "ShortNamesConflict", &resource_taken);
+    judge("kind", "KindConflict", &kind_taken);
+    judge("listKind", "ListKindConflict", &kind_taken);
+    if let Some(names) = accepted.as_object_mut() {
+        names.retain(|_, name| !name.is_null());
+    }
+    (accepted, conflict)
+}
+
 /// Adds to the status that the definition is going away.
 pub(crate) fn report_deletion(crd: &mut Value, old: Option<&Value>) {
     let message = "CustomResource deletion is in progress".to_owned();
     let terminating = ("Terminating", true, "InstanceDeletionInProgress", message);
-    let terminating = condition(terminating, old.map(|old| &old["status"]));
+    let old_status = old.map_or(&Value::Null, |old| &old["status"]);
+    let terminating = condition(terminating, old_status);
     if let Some(conditions) = crd["status"]["conditions"].as_array_mut() {
         conditions.retain(|condition| condition["type"] != "Terminating");
         conditions.push(terminating);
@@ -88,15 +151,11 @@ pub(crate) fn report_deletion(crd: &mut Value, old: Option<&Value>) {
 /// A condition that keeps its transition time while its status stays.
 fn condition(
     (type_, status, reason, message): (&str, bool, &str, String),
-    old_status: Option<&Value>,
+    old_status: &Value,
 ) -> Value {
     let status = if status { "True" } else { "False" };
-    let old = old_status
-        .and_then(|old| old["conditions"].as_array())
-        .and_then(|list| {
-            list.iter()
-                .find(|c| c["type"] == type_ && c["status"] == status)
-        });
+    let mut old = list(&old_status["conditions"]).iter();
+    let old = old.find(|c| c["type"] == type_ && c["status"] == status);
     let since = old.map_or_else(
         || meta::now().into(),
         |old| old["lastTransitionTime"].clone(),
@@ -105,48 +164,32 @@ fn condition(
            "lastTransitionTime": since})
 }
 
-/// Finds a name that another kind of the group has already.
-fn conflict(crd: &Value, taken: &[Arc<Kind>]) -> Option<(&'static str, String)> {
-    let names = &crd["spec"]["names"];
-    let resource_names = |kind: &Kind| {
-        let mut all = vec![kind.plural.clone(), kind.singular.clone()];
-        all.extend(kind.short_names.iter().cloned());
-        all
-    };
-    let is_taken = |name: &str| {
-        taken
-            .iter()
-            .any(|k| resource_names(k).iter().any(|n| n == name))
-    };
-    let kind_taken = |name: &str| taken.iter().any(|k| k.kind == name || k.list_kind == name);
-    let message = |name: &str| format!("\"{name}\" is already in use");
-    for (field, reason) in [
-        ("plural", "PluralConflict"),
-        ("singular", "SingularConflict"),
-    ] {
-        let name = names[field].as_str().unwrap_or_default();
-        if is_taken(name) {
-            return Some((reason, message(name)));
-        }
-    }
-    if let Some(name) = strings(&names["shortNames"]).find(|name| is_taken(name)) {
-        return Some(("ShortNamesConflict", message(&name)));
-    }
-    for (field, reason) in [("kind", "KindConflict"), ("listKind", "ListKindConflict")] {
-        let name = names[field].as_str().unwrap_or_default();
-        if kind_taken(name) {
-            return Some((reason, message(name)));
-        }
-    }
-    None
+/// Whether the kinds of a definition are served.
+pub(crate) fn is_established(crd: &Value) -> bool {
+    has_condition(crd, "Established")
 }
 
-pub(crate) fn is_established(crd: &Value) -> bool {
-    let conditions = crd["status"]["conditions"].as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c["type"] == "Established" && c["status"] == "True")
+/// Whether a definition has all the names that it wants.
+pub(crate) fn has_its_names(crd: &Value) -> bool {
+    has_condition(crd, "NamesAccepted")
+}
+
+fn has_condition(crd: &Value, type_: &str) -> bool {
+    let mut conditions = list(&crd["status"]["conditions"]).iter();
+    conditions.any(|condition| condition["type"] == type_ && condition["status"] == "True")
+}
+
+/// What the kinds of a definition are made from.
+pub(crate) fn source(crd: &Value) -> Value {
+    json!([
+        crd["spec"],
+        crd["status"]["acceptedNames"],
+        is_established(crd)
+    ])
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn strings(list: &Value) -> impl Iterator<Item = String> + '_ {
@@ -177,8 +220,15 @@ pub(crate) fn kinds(crd: &Value) -> Vec<Kind> {
         .collect()
 }
 
+/// The kind of the objects as they are stored, whether it is served or not.
+pub(crate) fn storage_kind(crd: &Value) -> Option<Kind> {
+    versions(crd)
+        .find(|v| v["storage"] == true)
+        .and_then(|v| kind(crd, v))
+}
+
 fn kind(crd: &Value, version: &Value) -> Option<Kind> {
-    let names = &crd["spec"]["names"];
+    let names = &crd["status"]["acceptedNames"];
     let name = |field: &str| names[field].as_str().unwrap_or_default().to_owned();
     let schema = match Schema::from_openapi(&version["schema"]["openAPIV3Schema"]) {
         Ok(schema) => schema,
@@ -202,8 +252,42 @@ fn kind(crd: &Value, version: &Value) -> Option<Kind> {
         schema,
         definitions: Arc::new(Definitions::new()),
         columns: columns(version),
+        scale: scale(version),
+        selectable: list(&version["selectableFields"])
+            .iter()
+            .map(|field| text(field, "/jsonPath").to_owned())
+            .collect(),
+        deprecation: deprecation(crd, version),
+        life: None,
         hooks: Hooks::default(),
     })
+}
+
+fn scale(version: &Value) -> Option<Scale> {
+    let scale = version["subresources"]["scale"].as_object()?;
+    let pointer = |name: &str| {
+        let path = scale.get(name).and_then(Value::as_str)?;
+        (!path.is_empty()).then(|| path.replace('.', "/"))
+    };
+    Some(Scale {
+        replicas: pointer("specReplicasPath")?,
+        status_replicas: pointer("statusReplicasPath")?,
+        selector: pointer("labelSelectorPath"),
+    })
+}
+
+fn deprecation(crd: &Value, version: &Value) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    let given = version["deprecationWarning"].as_str();
+    Some(given.map_or_else(
+        || {
+            let version = Kind::join(text(crd, "/spec/group"), text(version, "/name"));
+            format!("{version} {} is deprecated", text(crd, "/spec/names/kind"))
+        },
+        str::to_owned,
+    ))
 }
 
 fn columns(version: &Value) -> Vec<Column> {

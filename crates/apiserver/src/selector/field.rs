@@ -111,7 +111,7 @@ impl FieldSelector {
     }
 }
 
-fn fields(kind: &Kind, object: &Value) -> Vec<(&'static str, String)> {
+fn fields<'a>(kind: &'a Kind, object: &Value) -> Vec<(&'a str, String)> {
     let text = |path| {
         object
             .pointer(path)
@@ -124,6 +124,16 @@ fn fields(kind: &Kind, object: &Value) -> Vec<(&'static str, String)> {
         .fields
         .map(|fields| fields(object))
         .unwrap_or_default();
+    fields.extend(kind.selectable.iter().map(|path| {
+        let steps = path.trim_start_matches('.').split('.');
+        let found = steps.fold(object, |value, step| &value[step]);
+        let value = match found {
+            Value::Null | Value::Object(_) | Value::Array(_) => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        (path.trim_start_matches('.'), value)
+    }));
     fields.push((NAME, text("/metadata/name")));
     if kind.namespaced {
         fields.push((NAMESPACE, text("/metadata/namespace")));

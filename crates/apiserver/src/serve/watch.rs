@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::json;
+use tokio::sync::watch as life;
 use tokio::time::Instant;
 
 use super::closing::{Closing, closed};
@@ -70,6 +71,7 @@ pub(crate) fn start(
         bookmarks,
         deadline: now + lifetime,
         next_bookmark: now + BOOKMARK_EVERY,
+        life: kind.life.clone(),
         closing,
         pending: present.into_iter().map(Pending::Present).collect(),
         table_started: false,
@@ -135,6 +137,8 @@ struct Watcher {
     bookmarks: bool,
     deadline: Instant,
     next_bookmark: Instant,
+    /// Ends when the kind is defined otherwise, or no more.
+    life: Option<life::Receiver<()>>,
     closing: Option<Closing>,
     /// What is still to be sent. Its text is made a chunk at a time, as the client takes it.
     pending: VecDeque<Pending>,
@@ -182,12 +186,23 @@ impl Watcher {
                 None => std::future::pending().await,
             }
         };
+        let dead = async {
+            match &mut self.life {
+                Some(life) => while life.changed().await.is_ok() {},
+                None => std::future::pending().await,
+            }
+        };
         let bookmarks = self.bookmarks;
         tokio::select! {
+            biased;
             () = self.watch.changed() => return,
             () = tokio::time::sleep_until(self.next_bookmark), if bookmarks => {}
             () = tokio::time::sleep_until(self.deadline) => self.ended = true,
             () = closing => self.ended = true,
+            () = dead => {
+                self.ended = true;
+                return;
+            }
         }
         if self.bookmarks {
             self.pending.push_back(Pending::Bookmark {

@@ -24,6 +24,9 @@ impl Handler {
         content: &[u8],
     ) -> Result<Response<Body>, Status> {
         let one = !request.path.name.is_empty();
+        if let (Some(scale), "scale") = (&request.kind.scale, &*request.path.subresource) {
+            return self.rescale(request, scale, content).await;
+        }
         let part = part(request)?;
         let method = request.parts.method.clone();
         match (method, part) {
@@ -210,7 +213,7 @@ impl Handler {
     }
 }
 
-fn answer(code: StatusCode, text: impl Into<Bytes>, call: &Call) -> Response<Body> {
+pub(super) fn answer(code: StatusCode, text: impl Into<Bytes>, call: &Call) -> Response<Body> {
     let mut response = respond::json_text(code, text);
     respond::warn(&mut response, &call.warnings);
     response
@@ -228,7 +231,7 @@ fn part(request: &ResourceRequest) -> Result<Option<Part>, Status> {
     }
 }
 
-fn call(request: &ResourceRequest, part: Part) -> Result<Call, Status> {
+pub(super) fn call(request: &ResourceRequest, part: Part) -> Result<Call, Status> {
     Ok(Call {
         kind: request.kind.clone(),
         namespace: request.path.namespace.clone(),

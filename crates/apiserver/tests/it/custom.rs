@@ -182,7 +182,7 @@ async fn names_that_are_taken_are_not_accepted() {
         .await;
     assert_eq!(
         found,
-        "NamesAccepted=False SingularConflict Established=False NotAccepted "
+        "NamesAccepted=False ListKindConflict Established=False NotAccepted "
     );
     cluster.refused(&["get", "gadgets"]).await;
 }

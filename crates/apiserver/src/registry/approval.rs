@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::builtin::access::text;
+use crate::meta::text;
 use crate::schema::cause;
 use crate::status::Cause;
 
@@ -45,7 +45,8 @@ impl<'a> Approval<'a> {
     }
 }
 
-pub(super) fn faults(crd: &Value) -> Option<Cause> {
+/// What is wrong with a definition's word on its review.
+pub(crate) fn fault(crd: &Value) -> Option<Cause> {
     let field = format!("metadata.annotations[{ANNOTATION}]");
     match Approval::of(crd) {
         Approval::Missing => {
