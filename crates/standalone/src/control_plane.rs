@@ -11,11 +11,13 @@ use crate::garbage_collector::GarbageCollector;
 use crate::namespaces::Namespaces;
 use crate::protection::Protection;
 use crate::provisioner::{CapacityPublisher, Drivers, NodeSocket, Provisioner};
+use crate::quotas::Quotas;
 use crate::resources::Resources;
 use crate::runtime::Caches;
 use crate::runtime::supervisor::Supervisor;
 use crate::scheduler::Scheduler;
 use crate::taint_eviction::TaintEviction;
+use crate::workloads::Workloads;
 
 /// What the control plane must be told; the rest it reads from the API.
 #[derive(Debug, Clone, Default)]
@@ -116,6 +118,10 @@ impl ControlPlane {
         tasks.keep("taint eviction", move || eviction.clone().run());
         let protection = Protection::new(client.clone(), caches.clone());
         tasks.keep("protection", move || protection.clone().run());
+        let workloads = Workloads::new(client.clone(), caches.clone(), &recorder);
+        tasks.keep("workloads", move || workloads.clone().run());
+        let quotas = Quotas::new(client.clone(), caches.clone(), resources.clone());
+        tasks.keep("quotas", move || quotas.clone().run());
         let collector = GarbageCollector::new(client.clone(), resources.clone(), &recorder);
         tasks.keep("garbage collector", move || collector.clone().run());
         let namespaces = Namespaces::new(client, &caches, resources, config.root_ca);

@@ -23,6 +23,8 @@
 //! | `taint_eviction` | ends Pods on nodes whose taints they do not tolerate, or not for longer |
 //! | `garbage_collector` | deletes what has lost its owners |
 //! | `protection` | keeps claims and volumes while they are in use |
+//! | `quotas` | recounts what is used of ResourceQuotas |
+//! | `workloads` | Pods for Deployments, ReplicaSets, DaemonSets and Jobs |
 //! | `namespaces` | furnishes namespaces and empties deleted ones |
 //! | [`events`] | writes events, counts repetitions, removes old ones |
 //! | [`node`] | the node agent: Pods as local processes |
@@ -44,10 +46,12 @@ pub mod node;
 mod objects;
 mod protection;
 mod provisioner;
+mod quotas;
 mod resources;
 mod runtime;
 mod scheduler;
 mod taint_eviction;
+mod workloads;
 
 pub use control_plane::{Config, ControlPlane};
 pub use provisioner::NodeSocket;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::discovery::{Discovery, Scope};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// The metadata of any object.
 pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
@@ -46,16 +46,39 @@ impl Served {
     }
 }
 
+/// Removals that a slow reader may be behind.
+const REMOVALS: usize = 1024;
+
+/// Word that objects went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// `plural` or `plural.group`.
+    pub(crate) resource: String,
+    /// None if it is not known where.
+    pub(crate) namespace: Option<String>,
+}
+
+impl Removal {
+    pub(crate) fn new(resource: impl Into<String>, namespace: Option<String>) -> Self {
+        Self {
+            resource: resource.into(),
+            namespace,
+        }
+    }
+}
+
 /// The resources that can be listed, watched and deleted; clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Resources {
     served: watch::Sender<Arc<Vec<Arc<Served>>>>,
+    removals: broadcast::Sender<Removal>,
 }
 
 impl Default for Resources {
     fn default() -> Self {
         Self {
             served: watch::Sender::new(Arc::default()),
+            removals: broadcast::Sender::new(REMOVALS),
         }
     }
 }
@@ -74,6 +97,27 @@ impl Resources {
             // The sender lives in `self`.
             Err(_) => Arc::default(),
         }
+    }
+
+    /// Tells of objects that went; whoever watches all of them does.
+    pub(crate) fn removed(&self, removal: Removal) {
+        // Nobody may be listening.
+        let _ = self.removals.send(removal);
+    }
+
+    /// Objects of any resource that went, from now on. A reader that falls behind misses some.
+    pub(crate) fn removals(&self) -> impl Stream<Item = Removal> + use<> {
+        stream::unfold(self.removals.subscribe(), |mut removals| async move {
+            loop {
+                match removals.recv().await {
+                    Ok(removal) => return Some((removal, removals)),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        tracing::debug!(missed, "removals missed");
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        })
     }
 
     /// Follows the definitions for ever.

@@ -31,6 +31,7 @@ use crate::objects::{claims, well_known};
 use crate::runtime::error::status_code;
 use crate::runtime::queue::Limits;
 use crate::runtime::{ApiError, Caches, Doing as _, Next, ObjectKey, drive_ranked};
+pub(crate) use plan::node_fit::is_selected;
 use plan::{Placed, Preparation, Verdict, World};
 
 /// The scheduler that Pods get unless they name another.

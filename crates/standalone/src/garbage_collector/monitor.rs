@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::Collection;
 use super::graph::{Object, Uid};
-use crate::resources::Served;
+use crate::resources::{Removal, Served};
 
 /// Too many, too short-lived, and without dependents.
 const IGNORED_KIND: &str = "Event";
@@ -121,6 +121,8 @@ async fn follow_one(
             }
             Ok(Event::InitDone) => {
                 forget(&collection, &resource, &listed);
+                let removal = Removal::new(resource.group_resource(), None);
+                collection.resources.removed(removal);
                 listed = HashSet::new();
                 pending.send_if_modified(|pending| pending.remove(&resource));
             }
@@ -131,6 +133,9 @@ async fn follow_one(
                 let uid = Uid::from(object.metadata.uid.unwrap_or_default());
                 let attention = collection.graph.lock().remove(&uid);
                 collection.look_at(attention);
+                let namespace = object.metadata.namespace;
+                let removal = Removal::new(resource.group_resource(), namespace);
+                collection.resources.removed(removal);
             }
             Err(error) => {
                 tracing::debug!(%error, resource = resource.group_resource(), "watch interrupted");

@@ -16,6 +16,14 @@ impl ApiError {
         status_code(&self.source) == Some(409)
     }
 
+    /// What the API server said, or what kept it from saying something.
+    pub(crate) fn answer(&self) -> String {
+        match &*self.source {
+            kube::Error::Api(status) => status.message.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The object, or its kind, is not there.
     pub(crate) fn is_not_found(&self) -> bool {
         status_code(&self.source) == Some(404)

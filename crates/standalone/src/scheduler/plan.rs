@@ -5,7 +5,7 @@
 
 mod message;
 mod neighbours;
-mod node_fit;
+pub(super) mod node_fit;
 mod ports;
 mod resources;
 mod score;

@@ -9,6 +9,9 @@
 mod claims;
 mod collection;
 mod home;
+mod kubelet;
 mod namespaces;
 mod nodes;
 mod pods;
+mod quota;
+mod workloads;

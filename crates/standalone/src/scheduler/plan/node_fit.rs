@@ -79,7 +79,8 @@ fn untolerated<'a>(node: &'a Node, tolerations: &[Toleration]) -> Option<&'a Tai
     })
 }
 
-fn is_selected(pod: &Pod, node: &Node) -> bool {
+/// Whether the node is among those that the Pod asks for.
+pub(crate) fn is_selected(pod: &Pod, node: &Node) -> bool {
     let none = Labels::new();
     let labels = node.metadata.labels.as_ref().unwrap_or(&none);
     let Some(spec) = &pod.spec else { return true };
