@@ -153,7 +153,7 @@ impl Objects {
 fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
     size::check(kind, meta::name(object), object)?;
     let mut causes = meta::validate(kind, object, old);
-    causes.extend(schema::check(kind, object, old));
+    causes.extend(aside(kind, || schema::check(kind, object, old)));
     if let Some(validate) = kind.hooks.validate {
         causes.extend(validate(object, old));
     }
@@ -161,6 +161,18 @@ fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Stat
         return Ok(());
     }
     Err(Status::invalid(kind, meta::name(object), &causes))
+}
+
+/// Runs a check; one with rules, whose work is bounded but can be long, lets others have the thread.
+fn aside<T>(kind: &Kind, check: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let several =
+        || Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if kind.schema.has_rules && several() {
+        tokio::task::block_in_place(check)
+    } else {
+        check()
+    }
 }
 
 /// The answer to a write that the store refused for good.
