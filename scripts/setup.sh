@@ -4,6 +4,7 @@
 # Where it is root, it installs what is missing; otherwise it names it. Changes nothing where
 # nothing is missing.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # where some of the tools are, for ordinary users too
 
 if ! command -v cargo >/dev/null; then
@@ -20,6 +21,11 @@ missing=()
 for tool in "${tools[@]}"; do
   command -v "${tool%=*}" >/dev/null || missing+=("${tool#*=}")
 done
+
+# The Python client is a module, not a program, and its package is for the system's Python.
+if [[ ${1:-} != demo ]] && ! "${LONGSHORE_TEST_PYTHON:-/usr/bin/python3}" -c 'import kubernetes' 2>/dev/null; then
+  missing+=(python3-kubernetes)
+fi
 
 install() {
   if ! command -v apt-get >/dev/null; then
@@ -65,5 +71,25 @@ if [[ ${1:-} != demo ]]; then
     echo "setup: kubectl is too old for the tests, which need 1.26 or later:" \
       "see https://kubernetes.io/docs/tasks/tools" >&2
     exit 1
+  fi
+fi
+
+# The second, older kubectl stays out of the way of the first.
+if [[ ${1:-} != demo && -z ${LONGSHORE_TEST_KUBECTL_OLD:-} ]]; then
+  tools="${CARGO_TARGET_DIR:-target}/tools"
+  if [[ ! -x $tools/kubectl-old ]]; then
+    echo "setup: fetching an old kubectl into $tools"
+    mkdir -p "$tools"
+    unpacked=$(mktemp -d)
+    if ! (
+      cd "$unpacked" && apt-get update && apt-get download kubernetes-client &&
+        dpkg -x kubernetes-client_*.deb .
+    ) >"$unpacked/log" 2>&1; then
+      tail -n 5 "$unpacked/log" >&2
+      echo "setup: could not fetch it; name one of 1.20 or later in LONGSHORE_TEST_KUBECTL_OLD" >&2
+      exit 1
+    fi
+    command install -m 755 "$unpacked/usr/bin/kubectl" "$tools/kubectl-old"
+    rm -rf "$unpacked"
   fi
 fi

@@ -119,7 +119,6 @@ impl Object {
     /// If the text is no JSON, which it is by the time it is stored.
     #[expect(
         clippy::expect_used,
-        clippy::missing_panics_doc,
         reason = "the text was written or checked by this program"
     )]
     pub fn value(&self) -> Value {

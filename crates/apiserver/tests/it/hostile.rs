@@ -175,7 +175,7 @@ async fn heads_are_bounded() {
     let (code, _) = ask(cluster.address, &tls, long.as_bytes()).await;
     assert!(matches!(code, 414 | 431), "{code}");
     let head = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
-    let many: String = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let many = "X: 1\r\n".repeat(200);
     let (code, _) = ask(
         cluster.address,
         &tls,
