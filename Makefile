@@ -1,7 +1,7 @@
 # The entry points for people. Each is one script or one command; what needs thought is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench fmt
+.PHONY: help setup demo up test crash check bench fmt
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,11 @@ up: ## serve in the foreground; for options: make up ARGS="--data-dir DIR"
 
 test: setup ## run all tests; the last line counts them
 	@scripts/test.sh
+
+crash: ## kill, starve and unplug the object store, ROUNDS times each; SEED repeats a run
+	@cargo build --package longshore-apiserver --example serve
+	@FAULTS_ROUNDS=$(or $(ROUNDS),300) $(if $(SEED),FAULTS_SEED=$(SEED)) cargo test \
+		--package longshore-apiserver --test it -- --nocapture crash:: faults:: backup::
 
 check: ## formatting, lints, layers, licences, documentation
 	@scripts/check.sh

@@ -13,6 +13,7 @@ mod create;
 pub(crate) mod decode;
 mod delete;
 mod document;
+mod restore;
 mod roles;
 pub(crate) mod size;
 mod special;
@@ -175,14 +176,21 @@ fn aside<T>(kind: &Kind, check: impl FnOnce() -> T) -> T {
     }
 }
 
+/// The answer where nothing can be written.
+fn unwritten(error: &WriteError) -> Status {
+    match error {
+        WriteError::Disk(_) => Status::unavailable(error),
+        WriteError::Unknown(_) => Status::timeout(error),
+        _ => Status::internal(error),
+    }
+}
+
 /// The answer to a write that the store refused for good.
 fn refused(kind: &Kind, name: &str, error: &WriteError) -> Status {
     match error {
         WriteError::Exists => Status::already_exists(kind, name),
         WriteError::Missing => Status::not_found(kind, name),
         WriteError::Stale => Status::modified(kind, name),
-        WriteError::Disk(_) => Status::unavailable(error),
-        WriteError::Unknown(_) => Status::timeout(error),
-        WriteError::Closed => Status::internal(error),
+        WriteError::Disk(_) | WriteError::Unknown(_) | WriteError::Closed => unwritten(error),
     }
 }

@@ -135,6 +135,11 @@ impl Registry {
         }
     }
 
+    /// The names of all definitions.
+    pub fn definitions(&self) -> Vec<String> {
+        self.definitions.lock().keys().cloned().collect()
+    }
+
     /// The kind of the stored objects of one definition, whether it is served or not.
     pub fn stored_by(&self, name: &str) -> Option<Arc<Kind>> {
         let definitions = self.definitions.lock();

@@ -6,9 +6,11 @@
 //! * `token`, `review`: what it is given without a change
 //! * `in_flight`: how much of all that at a time
 //! * `documents`: what describes the API itself; `health`, `metrics`: how the server does
+//! * `backup`: all objects as a file, and back
 //! * `respond`: the answer; `items`: a long list; `compress`: its compression; `closing`: its end
 //!   when the server stops
 
+mod backup;
 mod body;
 mod closing;
 mod compress;
@@ -125,6 +127,8 @@ impl Handler {
         let user = self.admitted(&parts, path.as_ref(), &query)?;
         let path = match path.ok_or_else(Status::no_such_path)? {
             Path::Resource(path) => path,
+            Path::Backup => return self.backup(&parts.method).await,
+            Path::Restore => return self.restore(&parts.method, body).await,
             document => {
                 *about = About::document();
                 return self.document(&document, &query, &parts);

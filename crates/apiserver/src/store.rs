@@ -8,8 +8,9 @@
 //! * `disk`: the database file; `damage`: what can be wrong with it
 //! * `memory`: current objects and recent events per resource
 //! * `writer`: the thread between them; `trouble`: why it cannot write
-//! * `restore`: what a backup changes
+//! * `backup`: all objects as a file, and back; `restore`: what changes then
 
+mod backup;
 mod damage;
 mod disk;
 mod memory;
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 
 use crate::meta;
 use crate::metrics::Histogram;
+pub use backup::{Backup, BackupError, Outcome, RestoreError, restore};
 pub use damage::Damage;
 pub(crate) use memory::Counts;
 use memory::Memory;
@@ -125,6 +127,9 @@ impl Object {
         serde_json::from_slice(&self.text).expect("stored objects are JSON")
     }
 }
+
+/// The newest revision of a moment, and every object of it.
+type Snapshot = (u64, Vec<(Key, Arc<Object>)>);
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +250,7 @@ fn holder(pid: Option<&str>) -> String {
 /// A durable set of objects with one history. Revisions only ever rise, across restarts too.
 #[derive(Debug)]
 pub struct Store {
+    dir: PathBuf,
     shared: Arc<Shared>,
     writer: Mutex<Option<Running>>,
 }
@@ -262,6 +268,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(|source| io(dir, source))?;
         let lock = lock(dir)?;
+        backup::clean(dir).map_err(|source| io(dir, source))?;
         let (disk, memory) = disk::open(&dir.join("state.db"))?;
         let shared = Arc::new(Shared {
             memory: Arc::new(memory),
@@ -282,6 +289,7 @@ impl Store {
             _lock: lock,
         };
         Ok(Self {
+            dir: dir.to_owned(),
             shared,
             writer: Mutex::new(Some(running)),
         })
@@ -296,7 +304,7 @@ impl Store {
     }
 
     /// Makes everything as it was in a backup, in one step; what differs gets new revisions.
-    pub async fn restore(&self, backup: Vec<(Key, Object)>) -> Result<Restored, WriteError> {
+    pub async fn restore(&self, backup: Backup) -> Result<Restored, WriteError> {
         self.ask(|reply| Request::Restore { backup, reply }).await
     }
 
@@ -321,6 +329,11 @@ impl Store {
             _ => answer.await.ok(),
         };
         answer.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Whether another process holds the store of a folder.
+    pub fn is_in_use(dir: &Path) -> bool {
+        dir.join("lock").exists() && matches!(lock(dir), Err(OpenError::InUse { .. }))
     }
 
     /// Why nothing can be written at present.

@@ -36,6 +36,19 @@ pub(crate) enum Command {
     Kubeconfig(DataDir),
     /// Say whether `longshore up` runs, and what it holds.
     Status(DataDir),
+    /// Write every object of the running `longshore up` to a file.
+    ///
+    /// A backup holds what the API serves, Secrets included, so the file is readable by its owner
+    /// only. It does not hold the disks, nor the keys and certificates of the data folder.
+    Backup(FileArgs),
+    /// Make all objects as they were in a backup.
+    ///
+    /// Where `longshore up` runs on the data folder, what differs is changed through it, in one
+    /// step and at new revisions, so that everything that watches follows. Where it does not run, the
+    /// data folder is restored: a damaged database is kept beside the new one. The
+    /// file is checked first; what is damaged or from another release changes nothing. Disks
+    /// are left as they are.
+    Restore(FileArgs),
     /// Print the CustomResourceDefinitions, as YAML, to install in a cluster.
     Crds,
     /// Run the reconcilers alone, against any Kubernetes API server.
@@ -57,6 +70,15 @@ pub(crate) struct DataDir {
     /// ~/.local/share/longshore]
     #[arg(long, env = "LONGSHORE_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) data_dir: DataDir,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! This crate is the command line. It wires the other crates together, and decides nothing.
 
 mod admission;
+mod backup;
 mod cli;
 mod connect;
 mod controllers;

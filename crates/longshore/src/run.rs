@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    backup,
     cli::{Cli, Command, WorkerCommand},
     controllers, crds, csi, demo, output,
     process::{block_on, end_on_terminate},
@@ -47,6 +48,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             output::line(text.trim_end())?;
         }
         Command::Status(dir) => block_on(status::print(&dir))?,
+        Command::Backup(args) => block_on(backup::backup(args))?,
+        Command::Restore(args) => block_on(backup::restore(args))?,
         Command::Crds => crds::print()?,
         Command::Controllers(args) => block_on(controllers::serve(args))?,
         Command::Csi(args) => block_on(csi::serve(args))?,

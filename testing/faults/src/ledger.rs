@@ -3,6 +3,7 @@
 //! A program says, in lines on its standard output, `> try KEY MARK` before each change and one of
 //!
 //! * `> ok KEY MARK REVISION`: acknowledged, with the revision it got
+//! * `> gone KEY`: a deletion was acknowledged, without its revision
 //! * `> no KEY MARK`: refused; it must never be found
 //! * `> unknown KEY MARK`: it may be found after a restart, until the next `ok` of the same key
 //!
@@ -20,6 +21,8 @@ pub struct Ledger {
     keys: BTreeMap<String, Known>,
     /// Acknowledged changes by their revisions.
     pub acknowledged: BTreeMap<u64, (String, State)>,
+    /// The keys of acknowledged deletions whose revisions are not known.
+    pub gone: Vec<String>,
     /// How many changes were refused.
     pub refused: usize,
     /// How many have an unknown end.
@@ -66,6 +69,12 @@ impl Ledger {
                 known.perhaps.pop();
                 self.refused += 1;
             }
+            ["gone", key] => {
+                let known = self.keys.entry((*key).into()).or_default();
+                known.now = None;
+                known.perhaps.clear();
+                self.gone.push((*key).into());
+            }
             ["unknown", ..] => self.unknown += 1,
             _ => self.remarks.push(line.into()),
         }
@@ -91,6 +100,21 @@ impl Ledger {
                 format!("{key} is {:?}, but {known:?} is known", found.get(key))
             })
             .collect()
+    }
+
+    /// Takes what was found after a restart as what is; it must be without [faults](Self::faults).
+    /// Returns the changes that nobody had acknowledged and that were done all the same.
+    pub fn settle(&mut self, found: &BTreeMap<String, String>) -> Vec<(String, State)> {
+        let mut done = Vec::new();
+        for (key, known) in &mut self.keys {
+            let state = found.get(key).cloned();
+            known.perhaps.clear();
+            if known.now != state {
+                done.push((key.clone(), state.clone()));
+                known.now = state;
+            }
+        }
+        done
     }
 
     /// The newest revision that was acknowledged.

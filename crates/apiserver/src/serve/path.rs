@@ -39,6 +39,10 @@ pub(crate) enum Path {
         endpoint: String,
         check: Option<String>,
     },
+    /// `/longshore/v1/backup`.
+    Backup,
+    /// `/longshore/v1/restore`.
+    Restore,
 }
 
 /// Objects of a resource, or one of them, or a part of one.
@@ -92,6 +96,8 @@ impl Path {
             ["version"] => Self::Version,
             [] => Self::Root,
             ["metrics"] => Self::Metrics,
+            ["longshore", "v1", "backup"] => Self::Backup,
+            ["longshore", "v1", "restore"] => Self::Restore,
             [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] if check.len() < 2 => {
                 Self::Health {
                     endpoint: (*endpoint).into(),

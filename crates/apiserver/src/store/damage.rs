@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::disk::Entry;
+use super::disk::{self, Entry};
 
 /// The first fault that was found in a database file.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ impl Damage {
     pub(super) fn row(entry: &Entry) -> Self {
         let (key, revision) = (&entry.key, entry.object.revision);
         Self::Row {
-            key: format!("{}/{}/{}", key.resource, key.namespace, key.name),
+            key: disk::key_text(key),
             revision,
         }
     }

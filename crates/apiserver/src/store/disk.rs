@@ -34,11 +34,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::memory::Memory;
-use super::{Change, Damage, Key, Object, OpenError};
-use format::{Book, FORMAT, Row};
+use super::{Change, Damage, Key, Object, OpenError, Snapshot};
+use format::{Book, Row};
+pub(super) use format::{FORMAT, found as found_format, key_text};
 
 /// File mode of the database.
 const PRIVATE: u32 = 0o600;
@@ -139,6 +140,73 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
     };
     disk.mark_open().map_err(sqlite)?;
     Ok((disk, memory))
+}
+
+/// The newest revision and the objects of a file, which is checked as a database is.
+pub(super) fn read_all(connection: &Connection) -> Result<Snapshot, Damage> {
+    let book = Book::read(connection)?;
+    let (memory, _) = load::load(connection, book)?;
+    Ok(memory.snapshot())
+}
+
+/// Writes objects, oldest first, to a file that is empty. It is durable once it is synced.
+pub(super) fn write_all(
+    path: &Path,
+    floor: u64,
+    objects: &[(Key, Arc<Object>)],
+) -> rusqlite::Result<()> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
+    // Whoever is interrupted here throws the file away.
+    connection.pragma_update(None, "journal_mode", "off")?;
+    connection.pragma_update(None, "synchronous", "off")?;
+    format::create(&connection)?;
+    let mut book = Book {
+        floor,
+        ..Book::default()
+    };
+    let transaction = connection.transaction()?;
+    for (key, object) in objects {
+        let row = Row {
+            rev: object.revision,
+            key: key_text(key),
+            change: Change::Added,
+            previous: 0,
+            value: object.text(),
+        };
+        row.insert(&transaction)?;
+        book.add(&row);
+    }
+    book.write(&transaction)?;
+    transaction.commit()?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// The highest revision that can still be read in a file that may be damaged, or have an older format.
+pub(super) fn highest_revision(path: &Path) -> Option<u64> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    let highest = |table| {
+        let select = format!("SELECT max(rev) FROM {table}");
+        let read = connection.query_row(&select, [], |row| row.get::<_, i64>(0));
+        read.ok().map(i64::cast_unsigned)
+    };
+    let floor = Book::read(&connection).ok().map(|book| book.floor);
+    floor.max(
+        ["entry", "object", "log"]
+            .into_iter()
+            .filter_map(highest)
+            .max(),
+    )
+}
+
+/// Makes a new file for its owner only.
+pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(path)
 }
 
 /// Makes the file where there is none, for its owner only: it holds Secrets as they are. SQLite

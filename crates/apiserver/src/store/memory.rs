@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::disk::Entry;
-use super::{Change, Event, Key, Object};
+use super::{Change, Event, Key, Object, Snapshot};
 
 /// Most events remembered per resource. A watcher that falls further behind has to list again.
 const HISTORY: usize = 4096;
@@ -266,7 +266,7 @@ impl Memory {
     }
 
     /// Everything there is at one moment, and its revision.
-    pub(super) fn snapshot(&self) -> (u64, Vec<(Key, Arc<Object>)>) {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let state = self.state.read();
         let mut all = Vec::new();
         for (resource, content) in &state.resources {

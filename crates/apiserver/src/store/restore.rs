@@ -30,12 +30,12 @@ pub struct Restored {
     pub revision: u64,
 }
 
-/// The changes after `revision` that make `backup` of `now`: deletions, then the rest in the order
-/// in which it was last written.
+/// The changes after `revision` that make `backup`, oldest state first, of `now`: deletions, then the
+/// rest in that order.
 pub(super) fn plan(
     revision: u64,
     now: Vec<(Key, Arc<Object>)>,
-    mut backup: Vec<(Key, Object)>,
+    backup: Vec<(Key, Arc<Object>)>,
 ) -> (Vec<Entry>, Restored) {
     let mut changes = Changes {
         revision,
@@ -43,7 +43,6 @@ pub(super) fn plan(
     };
     let mut restored = Restored::default();
     let mut now: HashMap<Key, Arc<Object>> = now.into_iter().collect();
-    backup.sort_by_key(|(_, object)| object.revision);
     let mut wanted = Vec::new();
     for (key, object) in backup {
         let current = now.remove(&key);
@@ -61,7 +60,7 @@ pub(super) fn plan(
             changes.put(key, Change::Added, object.value(), 0);
             continue;
         };
-        if *current == object {
+        if current == object {
             restored.unchanged += 1;
             continue;
         }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::disk::{Disk, Entry};
 use super::memory::Memory;
 use super::restore::{self, Restored};
-use super::{Change, Key, Object, Trouble, Write, WriteError};
+use super::{Backup, Change, Key, Object, Trouble, Write, WriteError};
 use crate::metrics::Histogram;
 
 /// Most writes in one transaction.
@@ -33,7 +33,7 @@ pub(super) enum Request {
     Write(OneWrite),
     /// To make everything as it was in a backup.
     Restore {
-        backup: Vec<(Key, Object)>,
+        backup: Backup,
         reply: Reply<Restored>,
     },
 }
@@ -152,9 +152,9 @@ impl Writer<'_> {
         }
     }
 
-    fn restore(&mut self, backup: Vec<(Key, Object)>) -> Result<Restored, WriteError> {
+    fn restore(&mut self, backup: Backup) -> Result<Restored, WriteError> {
         let (_, now) = self.shared.memory.snapshot();
-        let (entries, mut restored) = restore::plan(self.disk.revision, now, backup);
+        let (entries, mut restored) = restore::plan(self.disk.revision, now, backup.objects);
         self.commit(entries)?;
         restored.revision = self.disk.revision;
         Ok(restored)

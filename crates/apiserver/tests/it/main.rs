@@ -6,6 +6,7 @@ mod access_rules;
 mod access_tokens;
 mod api;
 mod apply;
+mod backup;
 mod bodies;
 mod chunking;
 mod client;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::{Change, Damage, Entry, Key};
 
 /// The newest format, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 2;
+pub(in super::super) const FORMAT: i64 = 2;
 
 /// A row of `entry`, without its checksum.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ pub(super) fn fingerprint(rev: u64, checksum: u32) -> u64 {
 }
 
 /// The format of a file; 0 for an empty one.
-pub(super) fn found(connection: &Connection) -> rusqlite::Result<i64> {
+pub(in super::super) fn found(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
@@ -194,7 +194,7 @@ pub(super) fn change(op: i64) -> Option<Change> {
     all.into_iter().find(|change| self::op(*change) == op)
 }
 
-pub(super) fn key_text(key: &Key) -> String {
+pub(in super::super) fn key_text(key: &Key) -> String {
     format!("{}/{}/{}", key.resource, key.namespace, key.name)
 }
 
