@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod backup;
 mod controllers;
 mod crash;
 mod data_volume;
