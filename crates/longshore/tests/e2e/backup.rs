@@ -26,20 +26,28 @@ fn objects_come_back_from_a_backup() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup");
     let path = file.to_str().unwrap();
-    longshore.run("create configmap kept --from-literal=a=1").ok();
+    longshore
+        .run("create configmap kept --from-literal=a=1")
+        .ok();
     let told = succeeds(&longshore, "backup", path);
     assert!(told.contains("objects at revision"), "{told}");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
     // While it runs.
     longshore.run("delete configmap kept").ok();
-    longshore.run("create configmap new --from-literal=a=1").ok();
-    let watch = longshore.kubectl().watch("get configmaps --watch-only -o name");
+    longshore
+        .run("create configmap new --from-literal=a=1")
+        .ok();
+    let watch = longshore
+        .kubectl()
+        .watch("get configmaps --watch-only -o name");
     let told = succeeds(&longshore, "restore", path);
     assert!(told.contains("created"), "{told}");
     watch.wait_for_line(&["configmap/kept"]);
     longshore.run("get configmap kept").ok();
-    longshore.run("get configmap new").fails_with(&["not found"]);
+    longshore
+        .run("get configmap new")
+        .fails_with(&["not found"]);
 
     // What is no backup changes nothing.
     let garbage = folder.path().join("garbage");
