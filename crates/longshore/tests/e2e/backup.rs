@@ -40,7 +40,7 @@ fn objects_come_back_from_a_backup() {
         .ok();
     let watch = longshore
         .kubectl()
-        .watch("get configmaps --watch-only -o name");
+        .watch("get configmaps -w -o name");
     let told = succeeds(&longshore, "restore", path);
     assert!(told.contains("created"), "{told}");
     watch.wait_for_line(&["configmap/kept"]);
