@@ -38,9 +38,7 @@ fn objects_come_back_from_a_backup() {
     longshore
         .run("create configmap new --from-literal=a=1")
         .ok();
-    let watch = longshore
-        .kubectl()
-        .watch("get configmaps -w -o name");
+    let watch = longshore.kubectl().watch("get configmaps -w -o name");
     let told = succeeds(&longshore, "restore", path);
     assert!(told.contains("created"), "{told}");
     watch.wait_for_line(&["configmap/kept"]);
