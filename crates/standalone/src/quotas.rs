@@ -29,7 +29,7 @@ const RESYNC: Duration = Duration::from_mins(5);
 pub(crate) struct Quotas {
     client: Client,
     caches: Caches,
-    quotas: Cache<ResourceQuota>,
+    known: Cache<ResourceQuota>,
     resources: Resources,
 }
 
@@ -38,20 +38,20 @@ impl Quotas {
         Self {
             client,
             caches,
-            quotas: Cache::default(),
+            known: Cache::default(),
             resources,
         }
     }
 
     /// Runs for ever.
     pub(crate) async fn run(self) {
-        let follow = self.quotas.clone().follow(Api::all(self.client.clone()));
+        let follow = self.known.clone().follow(Api::all(self.client.clone()));
         let work = drive(self.triggers(), Limits::default(), |key| self.recount(key));
         tokio::join!(follow, work);
     }
 
     fn triggers(&self) -> impl Stream<Item = ObjectKey> + use<> {
-        let own = self.quotas.changes().filter_map(|change| async move {
+        let own = self.known.changes().filter_map(|change| async move {
             let quota = change.object();
             is_behind(quota).then(|| ObjectKey::of(&**quota))
         });
@@ -62,7 +62,7 @@ impl Quotas {
             gone.then(|| Removal::new("pods", pod.metadata.namespace.clone()))
         });
         let removed = stream::select(ended.boxed(), self.resources.removals().boxed());
-        let quotas = self.quotas.clone();
+        let quotas = self.known.clone();
         let by_removal = removed.flat_map(move |removal| {
             let mut counting = quotas.all();
             counting.retain(|quota| counts(quota, &removal));
@@ -72,7 +72,7 @@ impl Quotas {
     }
 
     async fn recount(&self, key: ObjectKey) -> Result<Next, ApiError> {
-        if self.quotas.get(&key).is_none() {
+        if self.known.get(&key).is_none() {
             return Ok(Next::OnChange);
         }
         let api: Api<DynamicObject> = Api::namespaced_with(

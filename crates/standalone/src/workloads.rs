@@ -118,7 +118,7 @@ impl Workloads {
         let sets = self.replica_sets.clone();
         self.caches.pods.changes().filter_map(move |change| {
             let key = match &change {
-                Change::Deleted(pod) => grand_owner(&**pod, &sets),
+                Change::Deleted(pod) => grand_owner(pod, &sets),
                 Change::Applied(_) => None,
             };
             async move { key }

@@ -95,7 +95,7 @@ impl Controller {
         mine: &[Arc<Pod>],
         now: Timestamp,
     ) -> Result<Option<Duration>, ApiError> {
-        let placed = self.placed(mine);
+        let placed = placed(mine);
         let steps = plan::steps(set, hash, &self.nodes(), &placed, now);
         for pod in &steps.failed {
             let node = plan::target(pod).unwrap_or_default();
@@ -126,16 +126,6 @@ impl Controller {
         nodes
     }
 
-    fn placed(&self, mine: &[Arc<Pod>]) -> Placed {
-        let mut placed = Placed::new();
-        for pod in mine {
-            if let Some(node) = plan::target(pod) {
-                placed.entry(node.to_owned()).or_default().push(pod.clone());
-            }
-        }
-        placed
-    }
-
     fn note_failure(&self, set: ObjectKey, node: &str, now: Timestamp) {
         let mut failures = self.failures.lock();
         let entry = failures.entry((set, node.to_owned())).or_insert((0, now));
@@ -159,6 +149,16 @@ impl Controller {
         now: Timestamp,
     ) -> DaemonSetStatus {
         let before = set.status.clone().unwrap_or_default();
-        plan::status(set, hash, &self.nodes(), &self.placed(mine), now, before)
+        plan::status(set, hash, &self.nodes(), &placed(mine), now, before)
     }
+}
+
+fn placed(mine: &[Arc<Pod>]) -> Placed {
+    let mut placed = Placed::new();
+    for pod in mine {
+        if let Some(node) = plan::target(pod) {
+            placed.entry(node.to_owned()).or_default().push(pod.clone());
+        }
+    }
+    placed
 }

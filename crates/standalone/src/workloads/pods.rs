@@ -59,10 +59,12 @@ impl Pods {
                 } else {
                     self.set_owner(&pod, None::<&K>).await?;
                 }
-            } else if selected && controller_of(&*pod).is_none() && is_active(&pod) {
-                if !claims::is_deleting(owner) {
-                    mine.push(self.set_owner(&pod, Some(owner)).await?);
-                }
+            } else if selected
+                && controller_of(&*pod).is_none()
+                && is_active(&pod)
+                && !claims::is_deleting(owner)
+            {
+                mine.push(self.set_owner(&pod, Some(owner)).await?);
             }
         }
         mine.sort_by(|a, b| claims::name(&**a).cmp(claims::name(&**b)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota};
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::home::{Home, claim, create, delete, gone, patch, pod, until};
@@ -258,7 +258,7 @@ async fn creations_and_deletions_side_by_side_never_exceed_a_quota() {
         .await;
     used_is_known(&home).await;
     let maps = home.api::<ConfigMap>();
-    let before = maps.list(&Default::default()).await.unwrap().items.len();
+    let before = maps.list(&ListParams::default()).await.unwrap().items.len();
     let workers = (0..8).map(|worker| {
         let maps = maps.clone();
         async move {
@@ -266,7 +266,7 @@ async fn creations_and_deletions_side_by_side_never_exceed_a_quota() {
                 let name = format!("w{worker}-{round}");
                 let map = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
                 if maps.create(&PostParams::default(), &map).await.is_ok() {
-                    let there = maps.list(&Default::default()).await.unwrap().items.len();
+                    let there = maps.list(&ListParams::default()).await.unwrap().items.len();
                     assert!(there <= 6, "{there} of 6");
                     maps.delete(&name, &DeleteParams::default()).await.unwrap();
                 }

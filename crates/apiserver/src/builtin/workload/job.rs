@@ -148,8 +148,14 @@ fn validate(job: &Value, old: Option<&Value>) -> Vec<Cause> {
     ] {
         causes.extend(super::not_negative(job, field));
     }
-    let modes = ["Indexed", "NonIndexed"];
-    causes.extend(super::choice(job, "spec.completionMode", modes));
+    if text(job, "/spec/completionMode") != "NonIndexed" {
+        let mode = job.pointer("/spec/completionMode").unwrap_or(&Value::Null);
+        causes.push(cause::unsupported(
+            "spec.completionMode",
+            mode,
+            ["NonIndexed"],
+        ));
+    }
     if job.pointer("/spec/template/spec/restartPolicy") == Some(&json!("Always")) {
         let path = "spec.template.spec.restartPolicy";
         causes.push(cause::required(
