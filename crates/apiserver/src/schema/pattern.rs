@@ -1,12 +1,19 @@
-//! Regular expressions of schemas, compiled once however often they occur.
+//! Regular expressions of schemas and rules, compiled once however often they occur.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
-/// Every pattern seen so far. CRDs repeat a few (that of quantities above all) hundreds of times.
+/// Most patterns that are remembered. When there are more, remembering begins anew: rules can make
+/// patterns of what objects hold, of which there is no end.
+const REMEMBERED: usize = 64;
+
+/// Most bytes of a compiled pattern.
+const SIZE_MAX: usize = 2 * 1024 * 1024;
+
+/// Patterns seen lately. CRDs repeat a few (that of quantities above all) hundreds of times.
 static COMPILED: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
 
 /// A compiled regular expression, equal to others of the same text.
@@ -20,7 +27,10 @@ impl Pattern {
         if let Some(regex) = compiled.get(source) {
             return Ok(Self(regex.clone()));
         }
-        let regex = Regex::new(source)?;
+        let regex = RegexBuilder::new(source).size_limit(SIZE_MAX).build()?;
+        if compiled.len() >= REMEMBERED {
+            compiled.clear();
+        }
         compiled.insert(source.to_owned(), regex.clone());
         Ok(Self(regex))
     }
