@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ::faults::{Ledger, Random, State, from_environment};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     Api, DeleteParams, ListParams, PostParams, Preconditions, WatchEvent, WatchParams,
 };
@@ -68,13 +69,18 @@ fn read(config: &ConfigMap) -> (String, bool) {
 }
 
 fn config(name: &str, mark: &str, is_red: bool, revision: Option<String>) -> ConfigMap {
-    let mut config = ConfigMap::default();
-    config.data = Some(BTreeMap::from([("mark".into(), mark.into())]));
-    config.metadata.name = Some(name.into());
-    config.metadata.resource_version = revision;
     let color = if is_red { "red" } else { "blue" };
-    config.metadata.labels = Some(BTreeMap::from([("color".into(), color.into())]));
-    config
+    let metadata = ObjectMeta {
+        name: Some(name.into()),
+        labels: Some(BTreeMap::from([("color".into(), color.into())])),
+        resource_version: revision,
+        ..ObjectMeta::default()
+    };
+    ConfigMap {
+        metadata,
+        data: Some(BTreeMap::from([("mark".into(), mark.into())])),
+        ..ConfigMap::default()
+    }
 }
 
 /// One of those who write, each to keys of its own.
@@ -335,7 +341,7 @@ impl Run {
             .into_iter()
             .map(|watcher| tokio::spawn(watcher.run(api.clone(), "last")))
             .collect();
-        for _ in 0..1 + self.random.below(120) {
+        for _ in 0..=self.random.below(120) {
             acknowledged.recv().await.unwrap();
         }
         server.kill().await.unwrap();
