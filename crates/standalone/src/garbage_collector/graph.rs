@@ -126,7 +126,8 @@ pub(super) enum Step {
 /// All objects.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    objects: HashMap<Uid, Object>,
+    /// There may be very many; boxed, they leave no room for as many that may come.
+    objects: HashMap<Uid, Box<Object>>,
     dependents: HashMap<Uid, BTreeSet<Uid>>,
     /// Owners that were seen to go.
     gone: HashSet<Uid>,
@@ -161,7 +162,7 @@ impl Graph {
         {
             attention.push(uid.clone());
         }
-        self.objects.insert(uid, object);
+        self.objects.insert(uid, Box::new(object));
         attention
     }
 
@@ -186,16 +187,19 @@ impl Graph {
 
     /// The objects of one resource.
     pub(super) fn of_resource(&self, resource: &Arc<Served>) -> Vec<Uid> {
-        let of_resource = |object: &&Object| object.resource == *resource;
         self.objects
             .values()
-            .filter(of_resource)
+            .filter(|object| object.resource == *resource)
             .map(|object| object.uid.clone())
             .collect()
     }
 
     pub(super) fn object(&self, uid: &Uid) -> Option<&Object> {
-        self.objects.get(uid)
+        self.known(uid)
+    }
+
+    fn known(&self, uid: &str) -> Option<&Object> {
+        self.objects.get(uid).map(Box::as_ref)
     }
 
     fn unlink(&mut self, owner: &str, dependent: &Uid) {
@@ -211,7 +215,7 @@ impl Graph {
     fn waiting_owners(&self, owners: &[OwnerReference]) -> Vec<Uid> {
         let known = owners
             .iter()
-            .filter_map(|owner| self.objects.get(owner.uid.as_str()));
+            .filter_map(|owner| self.known(owner.uid.as_str()));
         known
             .filter(|owner| owner.is_going_with(FOREGROUND) || owner.is_going_with(ORPHAN))
             .map(|owner| owner.uid.clone())
@@ -228,7 +232,7 @@ impl Graph {
 
     /// The owners of an object that must be looked up before a step can be decided.
     pub(super) fn unknown_owners(&self, uid: &Uid) -> Vec<OwnerReference> {
-        let Some(object) = self.objects.get(uid).filter(|object| !object.deleting) else {
+        let Some(object) = self.known(uid).filter(|object| !object.deleting) else {
             return Vec::new();
         };
         let unknown = |owner: &&OwnerReference| self.owner_state(object, owner).is_none();
@@ -236,7 +240,7 @@ impl Graph {
     }
 
     fn owner_state(&self, object: &Object, owner: &OwnerReference) -> Option<OwnerState> {
-        if let Some(known) = self.objects.get(owner.uid.as_str()) {
+        if let Some(known) = self.known(owner.uid.as_str()) {
             return Some(match known.reach(object) {
                 Reach::Owner => known.state_as_owner(),
                 Reach::OtherNamespace => OwnerState::Absent,
@@ -255,14 +259,14 @@ impl Graph {
         object: &'a Object,
     ) -> impl Iterator<Item = &'a OwnerReference> {
         object.owners.iter().filter(|owner| {
-            let known = self.objects.get(owner.uid.as_str());
+            let known = self.known(owner.uid.as_str());
             known.is_some_and(|known| !matches!(known.reach(object), Reach::Owner))
         })
     }
 
     /// Decides about an object; `found` tells about the owners that were looked up.
     pub(super) fn step(&self, uid: &Uid, found: &[(Uid, OwnerState)]) -> Step {
-        let Some(object) = self.objects.get(uid) else {
+        let Some(object) = self.known(uid) else {
             return Step::Nothing;
         };
         if object.is_going_with(ORPHAN) {
@@ -362,7 +366,7 @@ impl Graph {
 
     fn dependents_of(&self, owner: &Uid) -> impl Iterator<Item = &Object> + Clone {
         let dependents = self.dependents.get(owner).into_iter().flatten();
-        dependents.filter_map(|uid| self.objects.get(uid))
+        dependents.filter_map(|uid| self.known(uid))
     }
 }
 
