@@ -1,5 +1,5 @@
 //! Bodies in the Kubernetes protobuf encoding, for the few kinds that clients send in nothing else:
-//! `kubectl create configmap`, `secret`, `token`, `role` and their like, and `kubectl auth`, since
+//! `kubectl create configmap`, `secret`, `token`, `role`, `deployment` and their like, and `kubectl auth`, since
 //! release 1.33.
 //!
 //! A body is the magic number `k8s\0` and an envelope with the type and the encoded object
@@ -7,6 +7,7 @@
 //! clients accept.
 
 mod access;
+mod workloads;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
@@ -30,17 +31,27 @@ pub(crate) enum ProtobufError {
 }
 
 /// How the bytes of a field become JSON.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Shape {
     Text,
     Integer,
+    /// A number that means nothing when it is zero.
+    Count,
+    IntOrText,
     Boolean,
     TextMap,
+    /// A map to messages that hold nothing but a text.
+    Quantities,
     BytesMap,
     Message(&'static [Field]),
     Messages(&'static [Field]),
     Texts,
+    /// No field: others than those of the table must be empty.
+    Closed,
 }
+
+/// Ends a table that must not be added to unnoticed. No field has its number.
+const CLOSED: Field = (0, "", Shape::Closed);
 
 /// A field: its number, its JSON name, and its shape.
 type Field = (u64, &'static str, Shape);
@@ -103,7 +114,9 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
         (Some("v1"), Some("ServiceAccount")) => SERVICE_ACCOUNT,
         (_, Some("DeleteOptions")) => DELETE_OPTIONS,
         (Some(api_version), Some(kind)) => {
-            access::fields(api_version, kind).ok_or(ProtobufError::Unsupported)?
+            let fields = access::fields(api_version, kind);
+            let fields = fields.or_else(|| workloads::fields(api_version, kind));
+            fields.ok_or(ProtobufError::Unsupported)?
         }
         _ => return Err(ProtobufError::Unsupported),
     };
@@ -114,11 +127,15 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
 }
 
 /// Reads a message. Empty values are left out, as a Go client's JSON would.
-fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, Malformed> {
+fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, ProtobufError> {
     let mut object = Map::new();
     let mut reader = Reader(bytes);
     while let Some((number, content)) = reader.field()? {
         let Some((_, name, shape)) = fields.iter().find(|(known, ..)| *known == number) else {
+            let is_empty = matches!(content, Content::Number(0) | Content::Bytes([]));
+            if !is_empty && fields.contains(&CLOSED) {
+                return Err(ProtobufError::Unsupported);
+            }
             continue;
         };
         let add = |object: &mut Map<String, Value>, item: Value| {
@@ -128,17 +145,20 @@ fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, Malformed> {
             }
         };
         match (*shape, content) {
-            (Shape::Text, Content::Bytes([])) => {}
+            (Shape::Text, Content::Bytes([])) | (Shape::Count, Content::Number(0)) => {}
             (Shape::Text, Content::Bytes(bytes)) => {
                 object.insert((*name).into(), text(bytes)?.into());
             }
-            (Shape::Integer, Content::Number(number)) => {
+            (Shape::Integer | Shape::Count, Content::Number(number)) => {
                 object.insert((*name).into(), number.cast_signed().into());
+            }
+            (Shape::IntOrText, Content::Bytes(bytes)) => {
+                object.insert((*name).into(), int_or_text(bytes)?);
             }
             (Shape::Boolean, Content::Number(number)) => {
                 object.insert((*name).into(), (number != 0).into());
             }
-            (Shape::TextMap | Shape::BytesMap, Content::Bytes(bytes)) => {
+            (Shape::TextMap | Shape::BytesMap | Shape::Quantities, Content::Bytes(bytes)) => {
                 let (key, value) = entry(bytes, *shape)?;
                 let map = object.entry(*name).or_insert_with(|| json!({}));
                 map[key] = value;
@@ -150,7 +170,7 @@ fn message(bytes: &[u8], fields: &[Field]) -> Result<Value, Malformed> {
                 add(&mut object, message(bytes, fields)?);
             }
             (Shape::Texts, Content::Bytes(bytes)) => add(&mut object, text(bytes)?.into()),
-            _ => return Err(Malformed),
+            _ => return Err(Malformed.into()),
         }
     }
     Ok(Value::Object(object))
@@ -169,9 +189,37 @@ fn entry(bytes: &[u8], shape: Shape) -> Result<(String, Value), Malformed> {
     }
     let value = match shape {
         Shape::BytesMap => BASE64_STANDARD.encode(value),
+        Shape::Quantities => quantity(value)?,
         _ => text(value)?,
     };
     Ok((text(key)?, value.into()))
+}
+
+/// A message with one text, which is all that a quantity is.
+fn quantity(bytes: &[u8]) -> Result<String, Malformed> {
+    match Reader(bytes).field()? {
+        Some((1, Content::Bytes(bytes))) => text(bytes),
+        _ => Err(Malformed),
+    }
+}
+
+/// A message of a type (0 for numbers), a number and a text.
+fn int_or_text(bytes: &[u8]) -> Result<Value, Malformed> {
+    let (mut is_text, mut number, mut string) = (false, 0, String::new());
+    let mut reader = Reader(bytes);
+    while let Some(field) = reader.field()? {
+        match field {
+            (1, Content::Number(kind)) => is_text = kind != 0,
+            (2, Content::Number(found)) => number = found.cast_signed(),
+            (3, Content::Bytes(bytes)) => string = text(bytes)?,
+            _ => return Err(Malformed),
+        }
+    }
+    Ok(if is_text {
+        string.into()
+    } else {
+        number.into()
+    })
 }
 
 fn text(bytes: &[u8]) -> Result<String, Malformed> {

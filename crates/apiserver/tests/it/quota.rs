@@ -358,3 +358,77 @@ async fn objects_of_any_kind_are_counted() {
         json!({"count/widgets.example.com": "1"})
     );
 }
+
+/// `kubectl create` sends these kinds in protobuf.
+#[tokio::test]
+async fn kubectl_creates_and_describes_quotas_and_workloads() {
+    let cluster = crate::support::Cluster::start().await;
+    cluster
+        .ok(&["create", "quota", "q", "--hard=pods=2,limits.memory=1Gi"])
+        .await;
+    let status = json!({"hard": {"pods": "2", "limits.memory": "1Gi"},
+        "used": {"pods": "1", "limits.memory": "512Mi"}});
+    let change = json!({"status": status}).to_string();
+    let patch = [
+        "patch",
+        "quota",
+        "q",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &change,
+    ];
+    cluster.ok(&patch).await;
+    let shown = cluster.ok(&["describe", "quota", "q"]).await;
+    for line in ["limits.memory  512Mi  1Gi", "pods           1      2"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let namespace = cluster.ok(&["describe", "namespace", "default"]).await;
+    assert!(namespace.contains("Resource Quotas"), "{namespace}");
+    let table = cluster.ok(&["get", "quota"]).await;
+    let row = "q      pods: 1/2   limits.memory: 512Mi/1Gi";
+    assert!(table.contains(row), "{table}");
+
+    for create in [
+        &[
+            "create",
+            "deployment",
+            "web",
+            "--image=one",
+            "--replicas=2",
+            "--port=80",
+        ][..],
+        &["create", "job", "work", "--image=one", "--", "true"],
+        &["create", "service", "clusterip", "web", "--tcp=80:8080"],
+        &[
+            "create",
+            "priorityclass",
+            "high",
+            "--value=1000",
+            "--description=much",
+        ],
+        &[
+            "create",
+            "poddisruptionbudget",
+            "few",
+            "--selector=app=web",
+            "--min-available=50%",
+        ],
+    ] {
+        cluster.ok(create).await;
+    }
+    let table = cluster.ok(&["get", "deployments", "-o", "wide"]).await;
+    assert!(table.contains("web    0/2     0            0"), "{table}");
+    let path = "jsonpath={.spec.template.spec.containers[0].ports[0].containerPort}";
+    assert_eq!(
+        cluster.ok(&["get", "deployment", "web", "-o", path]).await,
+        "80"
+    );
+    let path = "jsonpath={.spec.ports[0].targetPort}";
+    assert_eq!(
+        cluster.ok(&["get", "service", "web", "-o", path]).await,
+        "8080"
+    );
+    let table = cluster.ok(&["get", "pdb,jobs"]).await;
+    assert!(table.contains("50%") && table.contains("0/1"), "{table}");
+}
