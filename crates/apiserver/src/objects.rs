@@ -51,6 +51,8 @@ pub(crate) enum Part {
     Status,
     /// `spec.finalizers` of a namespace only.
     Finalize,
+    /// `spec.nodeName` of a Pod only.
+    Binding,
 }
 
 impl Part {
@@ -60,6 +62,7 @@ impl Part {
             Self::Main => "",
             Self::Status => "status",
             Self::Finalize => "finalize",
+            Self::Binding => "binding",
         }
     }
 }

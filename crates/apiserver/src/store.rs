@@ -83,6 +83,13 @@ impl Object {
         }
     }
 
+    /// The same state under another revision.
+    pub fn at(&self, revision: u64) -> Self {
+        let mut value = self.value();
+        value["metadata"]["resourceVersion"] = revision.to_string().into();
+        Self::new(revision, &value)
+    }
+
     /// A state whose text was written by this program.
     fn from_text(revision: u64, key: &Key, text: Vec<u8>) -> Self {
         Self {

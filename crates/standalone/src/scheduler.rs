@@ -124,7 +124,10 @@ impl Scheduler {
                 return self.prepare(&pod, node, preparations, before).await;
             }
             Verdict::AwaitVolumes => {}
-            Verdict::Unschedulable { message } => self.refuse(&pod, message).await?,
+            Verdict::Unschedulable { message } => {
+                self.attempts.lock().remove(&key);
+                self.refuse(&pod, message).await?;
+            }
         }
         Ok(Next::OnChange)
     }
@@ -138,14 +141,21 @@ impl Scheduler {
             drivers: &self.caches.drivers.all(),
             capacities: &self.caches.capacities.all(),
             namespaces: &self.caches.namespaces.all(),
-            placed: &self.placed(),
+            placed: &self.placed(pod),
             avoid: before.map(|attempt| attempt.node.as_str()),
         };
         plan::verdict(pod, &world)
     }
 
-    /// The Pods on nodes, by the cache and by what was assigned since.
-    fn placed(&self) -> Vec<Placed> {
+    /// The Pods on nodes: by the cache, by what was assigned since, and those other than `decided`
+    /// whose volumes are being made on a node, since they come to it.
+    fn placed(&self, decided: &Pod) -> Vec<Placed> {
+        let attempts = self.attempts.lock().clone();
+        let expected = |pod: &Pod| {
+            let attempt = attempts.get(&ObjectKey::of(pod))?;
+            let uid = claims::uid(pod);
+            (attempt.uid == uid && uid != claims::uid(decided)).then(|| attempt.node.clone())
+        };
         let mut assumed = self.assumed.lock();
         let mut still_assumed = HashMap::new();
         let mut placed = Vec::new();
@@ -157,6 +167,8 @@ impl Scheduler {
                 placed.push(Placed::new(pod, node));
             } else if let Some(node) = assumed.remove(claims::uid(&*pod)) {
                 still_assumed.insert(claims::uid(&*pod).to_owned(), node.clone());
+                placed.push(Placed::new(pod, node));
+            } else if let Some(node) = expected(&pod) {
                 placed.push(Placed::new(pod, node));
             }
         }

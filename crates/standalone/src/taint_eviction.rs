@@ -1,5 +1,7 @@
 //! Pods leave nodes with a `NoExecute` taint: at once, or when the time is over that they tolerate it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -7,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
+use parking_lot::Mutex;
 
 use crate::events::{Recorder, Severity};
 use crate::objects::{claims, taints};
@@ -20,6 +23,8 @@ pub(crate) struct TaintEviction {
     client: Client,
     caches: Caches,
     recorder: Recorder,
+    /// Since when Pods, named with their uids, have only borne their nodes' taints.
+    bearing: Arc<Mutex<HashMap<ObjectKey, (String, Timestamp)>>>,
 }
 
 impl TaintEviction {
@@ -29,6 +34,7 @@ impl TaintEviction {
             client,
             caches,
             recorder,
+            bearing: Arc::default(),
         }
     }
 
@@ -55,6 +61,7 @@ impl TaintEviction {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, ApiError> {
         let pod = self.caches.pods.get(&key);
         let Some(pod) = pod.filter(|pod| !claims::is_deleting(&**pod)) else {
+            self.bearing.lock().remove(&key);
             return Ok(Next::OnChange);
         };
         let node = claims::pod_node(&pod).map(ObjectKey::cluster);
@@ -62,13 +69,26 @@ impl TaintEviction {
             return Ok(Next::OnChange);
         };
         let now = Timestamp::now();
-        match deadline(&pod, &node, now) {
-            None => Ok(Next::OnChange),
+        match deadline(&pod, &node, self.bearing_since(&key, &pod, now)) {
+            None => {
+                self.bearing.lock().remove(&key);
+                Ok(Next::OnChange)
+            }
             Some(due) if due > now => Ok(Next::After(
                 Duration::try_from(due.duration_since(now)).unwrap_or_default(),
             )),
             Some(_) => self.evict(&pod, &key).await,
         }
+    }
+
+    /// When a Pod was first seen to bear a taint; now, if it was not yet.
+    fn bearing_since(&self, key: &ObjectKey, pod: &Pod, now: Timestamp) -> Timestamp {
+        let mut bearing = self.bearing.lock();
+        let (uid, since) = bearing.entry(key.clone()).or_default();
+        if uid != claims::uid(pod) {
+            (*uid, *since) = (claims::uid(pod).to_owned(), now);
+        }
+        *since
     }
 
     async fn evict(&self, pod: &Pod, key: &ObjectKey) -> Result<Next, ApiError> {
@@ -86,27 +106,28 @@ impl TaintEviction {
     }
 }
 
-/// When a Pod must leave its node; `None` when it may stay.
-fn deadline(pod: &Pod, node: &Node, now: Timestamp) -> Option<Timestamp> {
+/// When a Pod must leave its node; `None` when it may stay. Taints that do not say when they were
+/// added count from `seen`.
+fn deadline(pod: &Pod, node: &Node, seen: Timestamp) -> Option<Timestamp> {
     let spec = pod.spec.as_ref();
     let tolerations = spec.and_then(|spec| spec.tolerations.as_deref());
     let tolerations = tolerations.unwrap_or_default();
     taints::of(node)
         .iter()
         .filter(|taint| taint.effect == "NoExecute")
-        .filter_map(|taint| limit(taint, tolerations, now))
+        .filter_map(|taint| limit(taint, tolerations, seen))
         .min()
 }
 
 /// How long one taint is tolerated; `None` for ever.
-fn limit(taint: &Taint, tolerations: &[Toleration], now: Timestamp) -> Option<Timestamp> {
-    let since = taint.time_added.as_ref().map_or(now, |time| time.0);
+fn limit(taint: &Taint, tolerations: &[Toleration], seen: Timestamp) -> Option<Timestamp> {
+    let since = taint.time_added.as_ref().map_or(seen, |time| time.0);
     let own = tolerations.iter();
     let mut own = own
         .filter(|toleration| taints::tolerates(toleration, taint))
         .peekable();
     if own.peek().is_none() {
-        return Some(now);
+        return Some(seen);
     }
     let seconds = own
         .filter_map(|toleration| toleration.toleration_seconds)
@@ -154,6 +175,12 @@ mod tests {
         assert_eq!(
             deadline(json!([away, other]), json!([five])),
             at("2026-01-01T01:00:00Z")
+        );
+        let timeless = json!({"key": "away", "effect": "NoExecute"});
+        assert_eq!(
+            deadline(json!([timeless]), json!([five])),
+            at("2026-01-01T01:05:00Z"),
+            "counted from when it was seen"
         );
         let soft = json!({"key": "away", "effect": "NoSchedule"});
         assert_eq!(deadline(json!([soft]), json!([])), None);

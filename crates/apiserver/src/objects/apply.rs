@@ -224,7 +224,7 @@ fn retain_part(call: &Call, config: &mut Value) {
     match call.part {
         Part::Main if call.kind.status_subresource => fields.retain(|name, _| name != "status"),
         Part::Main => {}
-        Part::Status | Part::Finalize => {
+        Part::Status | Part::Finalize | Part::Binding => {
             let part = if call.part == Part::Status {
                 "status"
             } else {

@@ -65,7 +65,9 @@ impl Objects {
             }
             meta::set_managed_fields(&mut old, present);
             meta::set_managed_fields(&mut new, owners);
-            super::validate(&kind, &new, Some(&old))?;
+            // That a Pod is bound is not a change that anybody may make by an update.
+            let before = (call.part != Part::Binding).then_some(&old);
+            super::validate(&kind, &new, before)?;
             self.check_bounds(call, &new, false)?;
             self.admit(call, Operation::Update, Some(&new), Some(&old))?;
             let charge = self.charge(call, &new, Some(&old)).await?;
@@ -87,7 +89,7 @@ impl Objects {
     fn next_state(&self, call: &Call, proposed: Value, old: &Value) -> Value {
         let kind = &call.kind;
         let mut new = match call.part {
-            Part::Main => proposed,
+            Part::Main | Part::Binding => proposed,
             Part::Status => with_field(old, &proposed, "status"),
             Part::Finalize => special::with_finalizers(old, &proposed),
         };

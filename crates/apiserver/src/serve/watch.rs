@@ -235,9 +235,7 @@ impl Watcher {
             match pending {
                 Pending::Present(object) => self.append(&mut chunk, "ADDED", &object),
                 Pending::Event(event) => {
-                    if let Some(type_) = self.seen_as(&event) {
-                        self.append(&mut chunk, type_, &event.object);
-                    }
+                    self.append_event(&mut chunk, &event);
                 }
                 Pending::Bookmark { ends_initial } => {
                     self.append_bookmark(&mut chunk, ends_initial);
@@ -245,6 +243,18 @@ impl Watcher {
             }
         }
         chunk.into()
+    }
+
+    fn append_event(&mut self, chunk: &mut Vec<u8>, event: &Event) {
+        match (self.seen_as(event), &event.previous, event.change) {
+            (None, ..) => {}
+            // What leaves the selection is shown as it was in it.
+            (Some("DELETED"), Some(previous), Change::Modified) => {
+                let last = previous.at(event.object.revision);
+                self.append(chunk, "DELETED", &last);
+            }
+            (Some(type_), ..) => self.append(chunk, type_, &event.object),
+        }
     }
 
     /// What an event means to this watcher: an object may enter or leave what it selects.

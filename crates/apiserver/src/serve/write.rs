@@ -130,7 +130,7 @@ impl Handler {
         if node.is_empty() {
             return Err(Status::bad_request("target.name: Required value"));
         }
-        let mut call = call(request, Part::Main)?;
+        let mut call = call(request, Part::Binding)?;
         let propose = |pod: &Value| {
             let bound = meta::text(pod, "/spec/nodeName");
             if !bound.is_empty() {

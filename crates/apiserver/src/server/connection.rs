@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -9,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +29,10 @@ const STREAMS: u32 = 1000;
 const HEADERS: u32 = 64 * 1024;
 /// Most headers of a request.
 const HEADER_COUNT: usize = 100;
+/// Silence after which the kernel asks a peer for a sign of life, how often, and how many times.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_COUNT: u32 = 4;
 
 /// What a new connection is served with.
 pub(super) struct Connection {
@@ -38,10 +44,21 @@ pub(super) struct Connection {
     pub(super) _place: OwnedSemaphorePermit,
 }
 
+/// Lets the kernel find out that a silent peer is gone, as that of a watch may be.
+fn watch_peer(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEP_ALIVE_COUNT)
+}
+
 impl Connection {
     pub(super) async fn serve(self, stream: TcpStream) {
         // Small answers must not wait for more to come.
         let _ = stream.set_nodelay(true);
+        if let Err(error) = watch_peer(&stream) {
+            tracing::debug!(%error, "cannot ask whether a peer is still there");
+        }
         let handshake = self.acceptor.accept(stream);
         let handshake = tokio::time::timeout(self.limits.handshake, handshake);
         let mut closing = self.closing.clone();

@@ -98,8 +98,14 @@ fn labels<'a>(
 
 /// A Pod's process is started once, so its description hardly changes.
 fn changes(pod: &Value, old: &Value) -> Vec<Cause> {
-    let unbound = text(old, "/spec/nodeName").is_empty();
-    if frozen(pod, unbound) == frozen(old, unbound) {
+    let listed = |pod, pointer: &str| list(pod, pointer).to_vec();
+    let only_more = |less: &[Value], more: &[Value]| less.iter().all(|item| more.contains(item));
+    let tolerations = [old, pod].map(|pod| listed(pod, "/spec/tolerations"));
+    let gates = [pod, old].map(|pod| listed(pod, "/spec/schedulingGates"));
+    if frozen(pod) == frozen(old)
+        && only_more(&tolerations[0], &tolerations[1])
+        && only_more(&gates[0], &gates[1])
+    {
         return Vec::new();
     }
     let detail = "pod updates may not change fields other than \
@@ -110,16 +116,9 @@ fn changes(pod: &Value, old: &Value) -> Vec<Cause> {
     vec![cause::forbidden("spec", detail)]
 }
 
-/// The part of the spec that may not change. Binding to a node, once, is a change too.
-fn frozen(pod: &Value, unbound: bool) -> Value {
-    let mut free = vec![
-        "activeDeadlineSeconds",
-        "tolerations",
-        "ephemeralContainers",
-    ];
-    if unbound {
-        free.extend(["nodeName", "schedulingGates"]);
-    }
+/// The part of the spec that may not change at all.
+fn frozen(pod: &Value) -> Value {
+    let free = ["activeDeadlineSeconds", "tolerations", "schedulingGates"];
     let mut spec = without(pod.get("spec").unwrap_or(&json!({})), &free);
     for name in ["containers", "initContainers"] {
         for container in spec
@@ -186,12 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_image_and_the_binding_change() {
-        let old = json!({"spec": {"containers": [{"name": "a", "image": "1"}]}});
+    fn only_the_image_and_who_is_let_in_change() {
+        let old = json!({"spec": {"containers": [{"name": "a", "image": "1"}],
+            "schedulingGates": [{"name": "g"}]}});
         let mut new = old.clone();
         new["spec"]["containers"][0]["image"] = "2".into();
-        new["spec"]["nodeName"] = "n".into();
+        new["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+        new["spec"]["schedulingGates"] = json!([]);
         assert_eq!(changes(&new, &old), Vec::new());
+        assert_eq!(changes(&old, &new)[0].field, "spec");
         let mut moved = new.clone();
         moved["spec"]["nodeName"] = "m".into();
         assert_eq!(changes(&moved, &new)[0].field, "spec");

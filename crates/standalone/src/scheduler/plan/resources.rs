@@ -125,7 +125,8 @@ fn amount((resource, quantity): (&String, &Quantity)) -> (String, u64) {
     } else {
         quantity::bytes(quantity)
     };
-    (resource.clone(), amount.unwrap_or_default())
+    // What is too large for the number fits nowhere.
+    (resource.clone(), amount.unwrap_or(u64::MAX))
 }
 
 fn usual(requests: &Amounts) -> Amounts {
