@@ -229,6 +229,9 @@ pub enum OpenError {
         /// What is wrong with it.
         damage: Damage,
     },
+    /// The disk does not do what is asked of it; nothing is known to be wrong with the file.
+    #[error(transparent)]
+    Disk(Trouble),
     /// The file was written by a newer release.
     #[error("the object database {} has format {found}, but this release reads formats up to {known}", path.display())]
     Newer {
@@ -242,6 +245,15 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What SQLite cannot do, as the disk's trouble or as damage.
+    fn sqlite(path: &Path, reason: rusqlite::Error) -> Self {
+        if !trouble::is_of_the_disk(&reason) {
+            return Self::damaged(path, Damage::Sqlite(reason));
+        }
+        let path = path.to_owned();
+        Self::Disk(Trouble { path, reason })
+    }
+
     fn damaged(path: &Path, damage: Damage) -> Self {
         Self::Damaged {
             path: path.to_owned(),

@@ -100,7 +100,7 @@ struct History {
 /// Opens or makes the database, checks all of it, and loads it.
 pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
     let damaged = |damage| OpenError::damaged(path, damage);
-    let sqlite = |error| damaged(Damage::Sqlite(error));
+    let sqlite = |error| OpenError::sqlite(path, error);
     // To be asked before SQLite makes it.
     let wal = path.with_extension("db-wal");
     let had_wal = wal.exists();
@@ -139,6 +139,8 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
         pages: 0,
     };
     disk.mark_open().map_err(sqlite)?;
+    // SQLite does that too when it makes the log, but goes on when it fails.
+    sync_folder(&disk.path).map_err(|source| super::io(&disk.path, source))?;
     Ok((disk, memory))
 }
 
@@ -213,7 +215,6 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
 /// gives new files beside it the same mode; those that a crash left behind have to be changed.
 fn keep_private(path: &Path) -> std::io::Result<()> {
     let private = Permissions::from_mode(PRIVATE);
-    let is_new = !path.exists();
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     let file = options.mode(PRIVATE).open(path)?;
@@ -224,10 +225,15 @@ fn keep_private(path: &Path) -> std::io::Result<()> {
             _ => {}
         }
     }
-    if is_new && let Some(dir) = path.parent() {
-        File::open(dir)?.sync_all()?;
-    }
     Ok(())
+}
+
+/// Makes the names of the database's files durable.
+fn sync_folder(database: &Path) -> std::io::Result<()> {
+    match database.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -235,7 +241,14 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Takes effect in a new file only, and only before the next line.
     connection.pragma_update(None, "auto_vacuum", "incremental")?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    // SQLite stays with another mode, without an error, when it cannot write.
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        let why = format!("the journal mode stays {mode}");
+        return Err(rusqlite::Error::SqliteFailure(failure, Some(why)));
+    }
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     // Normally `Disk::tidy` is faster, and does it when nobody waits.

@@ -31,6 +31,23 @@ impl Trouble {
     }
 }
 
+/// Whether an error says nothing about the file, but about the disk it is on. A file that ends too
+/// early has an error of its own.
+pub(super) fn is_of_the_disk(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    let disk = [
+        ErrorCode::DiskFull,
+        ErrorCode::SystemIoFailure,
+        ErrorCode::CannotOpen,
+        ErrorCode::ReadOnly,
+        ErrorCode::PermissionDenied,
+    ];
+    code != Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+        && error
+            .sqlite_error_code()
+            .is_some_and(|code| disk.contains(&code))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use super::{Change, Damage, OpenError};
 /// Makes the newest format of format 1.
 pub(super) fn from_1(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let damaged = |damage| OpenError::damaged(path, damage);
-    let sqlite = |error| damaged(Damage::Sqlite(error));
+    let sqlite = |error| OpenError::sqlite(path, error);
     let transaction = connection.unchecked_transaction().map_err(sqlite)?;
     format::create_tables(&transaction).map_err(sqlite)?;
     copy_objects(&transaction).map_err(damaged)?;
