@@ -241,23 +241,35 @@ impl Objects {
     /// Looks again at the definitions of a group whose names were taken.
     pub(super) async fn reconsider_definitions(&self, group: &str) {
         for stored in self.store.list(&definitions(), None) {
-            let old = stored.value();
-            if meta::text(&old, "/spec/group") != group || crd::has_its_names(&old) {
-                continue;
+            let crd = stored.value();
+            if meta::text(&crd, "/spec/group") == group && !crd::has_its_names(&crd) {
+                self.reconsider_definition(meta::name(&crd)).await;
             }
+        }
+    }
+
+    /// Looks again at one definition, as often as someone else changes it meanwhile.
+    async fn reconsider_definition(&self, name: &str) {
+        let key = definition_key(name);
+        while let Some(stored) = self.store.get(&key) {
+            let old = stored.value();
             let mut new = old.clone();
             self.report_definition(&mut new, Some(&old));
-            if new == old {
-                continue;
+            if crd::has_its_names(&old) || new == old {
+                break;
             }
-            let name = meta::name(&old).to_owned();
             self.registry.install(&new);
             let write = Write::Update(stored.revision, new);
-            if let Err(error) = self.store.write(definition_key(&name), write).await {
-                tracing::debug!(%error, name, "a definition was changed by someone else");
+            match self.store.write(key.clone(), write).await {
+                Err(WriteError::Stale) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, name, "cannot give a definition the names that are free");
+                    break;
+                }
             }
-            self.sync_definition(&name);
         }
+        self.sync_definition(name);
     }
 }
 
