@@ -18,6 +18,8 @@ use serde_json::Value;
 use crate::kind::Kind;
 use crate::status::Cause;
 
+#[cfg(test)]
+mod agreement;
 pub(crate) mod cause;
 mod correlate;
 mod decode;
