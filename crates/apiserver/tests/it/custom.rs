@@ -218,3 +218,42 @@ async fn deleting_a_definition_deletes_its_objects() {
     assert!(made.success, "{}", made.stderr);
     assert_eq!(cluster.ok(&["get", "wd", "-o", "name"]).await, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_scales_what_says_how_it_is_scaled() {
+    let cluster = Cluster::start().await;
+    let scaled = DEFINITION
+        .replace(
+            "subresources: {status: {}}",
+            "subresources: {status: {}, scale: {specReplicasPath: .spec.size, \
+             statusReplicasPath: .status.size}}",
+        )
+        .replace(
+            "{phase: {type: string}}",
+            "{phase: {type: string}, size: {type: integer}}",
+        );
+    let made = cluster.feed(&["create", "-f", "-"], &scaled).await;
+    assert!(made.success, "{}", made.stderr);
+    let condition = "--for=condition=Established";
+    let crd = "crd/widgets.example.org";
+    cluster.ok(&["wait", condition, crd, "--timeout=10s"]).await;
+    let made = cluster.feed(&["create", "-f", "-"], WIDGET).await;
+    assert!(made.success, "{}", made.stderr);
+
+    let size = ["get", "widget", "w", "-o", "jsonpath={.spec.size}"];
+    let scaled = cluster.ok(&["scale", "widget/w", "--replicas=5"]).await;
+    assert_eq!(scaled, "widget.example.org/w scaled\n");
+    assert_eq!(cluster.ok(&size).await, "5");
+    let wrong = ["scale", "widget/w", "--current-replicas=4", "--replicas=6"];
+    let refused = cluster.refused(&wrong).await;
+    assert!(
+        refused.contains("Expected replicas to be 4, was 5"),
+        "{refused}"
+    );
+    let right = ["scale", "widget/w", "--current-replicas=5", "--replicas=6"];
+    cluster.ok(&right).await;
+    assert_eq!(cluster.ok(&size).await, "6");
+    let raw = "/apis/example.org/v1/namespaces/default/widgets/w/scale";
+    let scale = cluster.ok(&["get", "--raw", raw]).await;
+    assert!(scale.contains(r#""kind":"Scale""#), "{scale}");
+}

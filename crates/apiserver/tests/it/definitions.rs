@@ -458,6 +458,42 @@ async fn a_large_and_deep_definition_is_answered_at_once() {
 }
 
 #[tokio::test]
+async fn a_definition_of_3_mib_is_refused_and_the_largest_one_is_served() {
+    let api = api().await;
+    let sized = |size: usize| {
+        let field = |n: usize| {
+            let about = "A long story about the field. ".repeat(30);
+            (
+                format!("field{n}"),
+                json!({"type": "string", "description": about}),
+            )
+        };
+        let fields: serde_json::Map<_, _> = (0..size / 960).map(field).collect();
+        let spec = json!({"type": "object", "properties": fields});
+        widgets(&json!([version("v1", &spec)]))
+    };
+    let mib = 1 << 20;
+    let body = sized(3 * mib + 256 * 1024);
+    assert!(body.to_string().len() > 3 * mib);
+    let (code, refused) = api.create(DEFINITIONS, &body).await;
+    assert_eq!(code, StatusCode::PAYLOAD_TOO_LARGE, "{refused:#}");
+    // Such a body may be sent, but is more than one object may be.
+    let body = sized(3 * mib - 256 * 1024);
+    let (code, refused) = api.create(DEFINITIONS, &body).await;
+    assert!(!code.is_success(), "{code}");
+    assert_eq!(refused["kind"], "Status");
+    assert_eq!(api.get(&one()).await.0, StatusCode::NOT_FOUND);
+
+    define(&api, &sized(mib)).await;
+    let (code, _) = api
+        .create(WIDGETS, &widget("a", &json!({"field7": "x", "none": 1})))
+        .await;
+    assert_eq!(code, StatusCode::CREATED);
+    let (_, made) = api.get(&format!("{WIDGETS}/a")).await;
+    assert_eq!(made["spec"], json!({"field7": "x"}));
+}
+
+#[tokio::test]
 async fn the_scale_of_an_object_is_read_and_written() {
     let api = api().await;
     let mut scaled = version(
