@@ -91,13 +91,17 @@ impl Handler {
     /// they show a token.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let compress = compress::is_accepted(request.headers());
+        let is_head = request.method() == Method::HEAD;
         let begun = Instant::now();
         let mut about = About::default();
         let answer = Arc::clone(&self).answer(request, &mut about).await;
-        let response = answer.unwrap_or_else(|status| respond::error(&status));
+        let mut response = answer.unwrap_or_else(|status| respond::error(&status));
         self.metrics
             .observe(about, response.status(), begun.elapsed());
-        if compress {
+        if is_head {
+            // HTTP/2 takes a body here for a broken stream.
+            *response.body_mut() = respond::full("");
+        } else if compress {
             return compress::compressed(response);
         }
         response
@@ -161,7 +165,7 @@ impl Handler {
         query: &Query,
         parts: &Parts,
     ) -> Result<Response<Body>, Status> {
-        if parts.method != Method::GET {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
             return Err(not_allowed());
         }
         let store = &self.objects.store;

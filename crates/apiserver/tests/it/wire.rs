@@ -371,6 +371,22 @@ async fn embedders_refuse_warn_and_serve_subresources() {
     );
 }
 
+#[tokio::test]
+async fn what_is_asked_for_its_head_only_has_no_body() {
+    let api = Api::start(Extensions::default()).await;
+    for (path, code) in [
+        ("/healthz", 200),
+        ("/version", 200),
+        (CONFIGS, 405),
+        ("/nothing", 404),
+    ] {
+        let response = api.send(Request::head(path), String::new()).await;
+        assert_eq!(response.status().as_u16(), code, "{path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.is_empty(), "{path}: {body:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_get_health_and_version_only() {
     let cluster = Cluster::start().await;

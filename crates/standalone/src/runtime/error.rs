@@ -24,6 +24,11 @@ impl ApiError {
         }
     }
 
+    /// A quota or a limit is in the way, or the namespace is going.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        status_code(&self.source) == Some(403)
+    }
+
     /// The object, or its kind, is not there.
     pub(crate) fn is_not_found(&self) -> bool {
         status_code(&self.source) == Some(404)

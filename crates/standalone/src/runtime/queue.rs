@@ -29,13 +29,23 @@ pub(crate) enum Next {
 
 /// What a reconcile can fail with.
 pub(crate) trait ReconcileError: std::error::Error {
-    /// A failure that resolves itself at once, such as a lost race, and needs no one's attention.
+    /// A failure that resolves itself, such as a lost race, or that a user has asked for and is told
+    /// of otherwise, such as a quota. It needs no administrator's attention.
     fn is_routine(&self) -> bool;
+
+    /// What the failure came of, for people.
+    fn cause(&self) -> String {
+        self.source().map(ToString::to_string).unwrap_or_default()
+    }
 }
 
 impl ReconcileError for ApiError {
     fn is_routine(&self) -> bool {
-        self.is_conflict() || self.is_not_found()
+        self.is_conflict() || self.is_not_found() || self.is_forbidden()
+    }
+
+    fn cause(&self) -> String {
+        self.answer()
     }
 }
 
@@ -247,7 +257,7 @@ where
 }
 
 fn log_failure<E: ReconcileError>(key: &impl Display, error: &E, failures: u32) {
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    let cause = error.cause();
     if error.is_routine() {
         tracing::debug!(%key, %error, %cause, failures, "reconcile is tried again");
     } else {
