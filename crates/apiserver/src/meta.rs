@@ -215,7 +215,7 @@ pub fn spec_differs(a: &Value, b: &Value) -> bool {
 pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     if old.is_none() {
-        validate_name(kind, name(object), &mut causes);
+        validate_name(kind, object, &mut causes);
     }
     validate_labels(object, &mut causes);
     validate_finalizers(object, old, &mut causes);
@@ -223,27 +223,37 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> 
     causes
 }
 
-fn validate_name(kind: &Kind, name: &str, causes: &mut Vec<Cause>) {
-    if name.is_empty() {
-        causes.push(cause::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
-        return;
-    }
-    let faults = if kind.is("", "namespaces") || kind.is("", "services") {
-        names::dns_label(name)
+fn validate_name(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
+    let rule = if kind.is("", "namespaces") {
+        names::dns_label
+    } else if kind.is("", "services") {
+        names::host_label
     } else if kind.group == "rbac.authorization.k8s.io" {
-        names::path_segment(name)
+        names::path_segment
     } else {
-        names::subdomain(name)
+        names::subdomain
     };
-    let value = Value::from(name);
-    causes.extend(
-        faults
-            .iter()
-            .map(|fault| cause::invalid("metadata.name", &value, fault)),
-    );
+    let mut check = |field: &str, text: &str, told: &str| {
+        let told = Value::from(told);
+        let of = |fault: &String| cause::invalid(field, &told, fault);
+        causes.extend(rule(text).iter().map(of));
+    };
+    let base = text(object, "/metadata/generateName");
+    if !base.is_empty() {
+        // More characters follow, so that a dash is not at the end.
+        let begun = match base.strip_suffix('-') {
+            Some(front) => format!("{front}a"),
+            None => base.to_owned(),
+        };
+        check("metadata.generateName", &begun, base);
+    }
+    let name = name(object);
+    if name.is_empty() {
+        let detail = "name or generateName is required";
+        causes.push(cause::required("metadata.name", detail));
+    } else {
+        check("metadata.name", name, name);
+    }
 }
 
 fn validate_labels(object: &Value, causes: &mut Vec<Cause>) {

@@ -144,6 +144,7 @@ impl Handler {
         if !kind.namespaced && !path.namespace.is_empty() {
             return Err(Status::no_such_path());
         }
+        path.check()?;
         let deprecation = kind.deprecation.clone();
         let request = ResourceRequest {
             user,
@@ -258,6 +259,7 @@ impl Handler {
 
     fn object(&self, request: &ResourceRequest) -> Result<Response<Body>, Status> {
         let view = view(request)?;
+        read::check_reached(&self.objects.store, &request.query)?;
         let ResourcePath {
             namespace, name, ..
         } = &request.path;

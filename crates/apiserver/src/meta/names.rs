@@ -12,6 +12,7 @@ const LABEL_MAX: usize = 63;
 
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const HOST: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
@@ -46,10 +47,17 @@ static LABEL_RULE: Rule = Rule {
               '-', and must start and end with an alphanumeric character",
     examples: "e.g. 'my-name',  or '123-abc'",
 };
+static HOST_RULE: Rule = Rule {
+    expression: HOST,
+    regex: LazyLock::new(|| whole(HOST)),
+    meaning: "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start \
+              with an alphabetic character, and end with an alphanumeric character",
+    examples: "e.g. 'my-name',  or 'abc-123'",
+};
 static QUALIFIED_RULE: Rule = Rule {
     expression: QUALIFIED,
     regex: LazyLock::new(|| whole(QUALIFIED)),
-    meaning: "name part must consist of alphanumeric characters, '-', '_' or '.', and must start \
+    meaning: "must consist of alphanumeric characters, '-', '_' or '.', and must start \
               and end with an alphanumeric character",
     examples: "e.g. 'MyName',  or 'my.name',  or '123-abc'",
 };
@@ -73,16 +81,18 @@ impl Rule {
             faults.push(format!("must be no more than {max} characters"));
         }
         if !self.regex.is_match(text) {
-            let Self {
-                expression,
-                meaning,
-                examples,
-                ..
-            } = self;
-            faults.push(format!(
-                "{meaning} ({examples}, regex used for validation is '{expression}')"
-            ));
+            faults.push(self.fault());
         }
+    }
+
+    fn fault(&self) -> String {
+        let Self {
+            expression,
+            meaning,
+            examples,
+            ..
+        } = self;
+        format!("{meaning} ({examples}, regex used for validation is '{expression}')")
     }
 }
 
@@ -97,6 +107,13 @@ pub fn subdomain(text: &str) -> Vec<String> {
 pub fn dns_label(text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     LABEL_RULE.check(text, LABEL_MAX, &mut faults);
+    faults
+}
+
+/// The rule of Services, whose names begin the names of hosts (RFC 1035).
+pub fn host_label(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    HOST_RULE.check(text, LABEL_MAX, &mut faults);
     faults
 }
 
@@ -131,6 +148,14 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let name = match text.split_once('/') {
         None => text,
+        Some((_, name)) if name.contains('/') => {
+            faults.push(format!(
+                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. \
+                 'example.com/MyName')",
+                QUALIFIED_RULE.fault()
+            ));
+            return faults;
+        }
         Some((prefix, name)) => {
             if prefix.is_empty() {
                 faults.push("prefix part must be non-empty".into());
@@ -145,11 +170,12 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             name
         }
     };
+    let mut broken = Vec::new();
     if name.is_empty() {
-        faults.push("name part must be non-empty".into());
-    } else {
-        QUALIFIED_RULE.check(name, LABEL_MAX, &mut faults);
+        broken.push("must be non-empty".into());
     }
+    QUALIFIED_RULE.check(name, LABEL_MAX, &mut broken);
+    faults.extend(broken.into_iter().map(|fault| format!("name part {fault}")));
     faults
 }
 

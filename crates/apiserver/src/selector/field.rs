@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::SelectorError;
+use super::{MOST, SelectorError};
 use crate::kind::Kind;
 
 const NAME: &str = "metadata.name";
@@ -45,6 +45,9 @@ impl FieldSelector {
                 value: unescape(value)?,
                 equal,
             });
+            if terms.len() > MOST {
+                return Err(SelectorError::too_many());
+            }
         }
         Ok(Self { terms })
     }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::SelectorError;
+use super::{MOST, SelectorError};
 use crate::meta::names;
+use crate::schema::cause;
 
 /// A conjunction of requirements on labels. The default matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +35,9 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         while !parser.rest.is_empty() {
             requirements.push(parser.requirement()?);
+            if requirements.len() > MOST {
+                return Err(SelectorError::too_many());
+            }
             if !parser.take(",") && !parser.rest.is_empty() {
                 return Err(parser.unexpected("',' or the end"));
             }
@@ -108,6 +112,15 @@ impl Requirement {
     }
 }
 
+/// A text that has no faults; they are told as those of an object would be.
+fn accepted(text: &str, place: &str, faults: &[String]) -> Result<String, SelectorError> {
+    if faults.is_empty() {
+        return Ok(text.into());
+    }
+    let cause = cause::invalid(place, &text.into(), &faults.join("; "));
+    Err(SelectorError(format!("{place}: {}", cause.message)))
+}
+
 struct Parser<'a> {
     rest: &'a str,
 }
@@ -122,9 +135,9 @@ impl<'a> Parser<'a> {
         }
         let key = self.key()?;
         let test = if self.take("==") || self.take("=") {
-            Test::In(vec![self.value()?])
+            Test::In(vec![self.value(&key, 0)?])
         } else if self.take("!=") {
-            Test::NotIn(vec![self.value()?])
+            Test::NotIn(vec![self.value(&key, 0)?])
         } else if self.take(">") {
             Test::Above(self.number()?)
         } else if self.take("<") {
@@ -133,8 +146,8 @@ impl<'a> Parser<'a> {
             Test::Exists
         } else {
             match self.word() {
-                "in" => Test::In(self.values()?),
-                "notin" => Test::NotIn(self.values()?),
+                "in" => Test::In(self.values(&key)?),
+                "notin" => Test::NotIn(self.values(&key)?),
                 _ => return Err(self.unexpected("an operator: =, ==, !=, in, notin, > or <")),
             }
         };
@@ -146,20 +159,14 @@ impl<'a> Parser<'a> {
         if key.is_empty() {
             return Err(self.unexpected("a label key"));
         }
-        match names::qualified_name(key).into_iter().next() {
-            None => Ok(key.into()),
-            Some(why) => Err(SelectorError(format!("invalid label key \"{key}\": {why}"))),
-        }
+        accepted(key, "<nil>", &names::qualified_name(key))
     }
 
-    fn value(&mut self) -> Result<String, SelectorError> {
+    /// A value of a key: the only one, or one of several.
+    fn value(&mut self, key: &str, index: usize) -> Result<String, SelectorError> {
         let value = self.word();
-        match names::label_value(value).into_iter().next() {
-            None => Ok(value.into()),
-            Some(why) => Err(SelectorError(format!(
-                "invalid label value \"{value}\": {why}"
-            ))),
-        }
+        let place = format!("values[{index}][{key}]");
+        accepted(value, &place, &names::label_value(value))
     }
 
     fn number(&mut self) -> Result<i64, SelectorError> {
@@ -168,13 +175,16 @@ impl<'a> Parser<'a> {
             .map_err(|_| SelectorError(format!("\"{word}\" is not an integer")))
     }
 
-    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
+    fn values(&mut self, key: &str) -> Result<Vec<String>, SelectorError> {
         if !self.take("(") {
             return Err(self.unexpected("'('"));
         }
-        let mut values = vec![self.value()?];
+        let mut values = vec![self.value(key, 0)?];
         while self.take(",") {
-            values.push(self.value()?);
+            values.push(self.value(key, values.len())?);
+            if values.len() > MOST {
+                return Err(SelectorError::too_many());
+            }
         }
         if self.take(")") {
             Ok(values)

@@ -101,9 +101,9 @@ pub(crate) fn field_validation(query: &Query) -> Result<FieldValidation, Status>
 
 /// `dryRun`: whether nothing shall be stored.
 pub(crate) fn dry_run(query: &Query) -> Result<bool, Status> {
-    match query.get("dryRun") {
-        None => Ok(false),
-        Some("All") => Ok(true),
+    let mut stages = query.all("dryRun").filter(|stage| !stage.is_empty());
+    match stages.clone().find(|stage| *stage != "All") {
+        None => Ok(stages.next().is_some()),
         Some(other) => Err(Status::unprocessable(format!(
             "dryRun: Unsupported value: \"{other}\": supported values: \"All\""
         ))),

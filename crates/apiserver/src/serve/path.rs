@@ -4,6 +4,8 @@
 //! `/apis/GROUP/VERSION/…` for others, then `[namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]]`.
 
 use super::query::percent_decode;
+use crate::meta::names;
+use crate::status::Status;
 
 /// A path that means something here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +63,9 @@ pub(crate) struct ResourcePath {
 
 impl Path {
     pub(crate) fn parse(path: &str) -> Option<Self> {
-        let parts: Vec<String> = path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(|part| percent_decode(part).into_owned())
-            .collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        // An encoded slash is a slash, so that no name has one.
+        let path = percent_decode(path);
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         Some(match parts.as_slice() {
             ["api"] => Self::CoreVersions,
             ["apis"] => Self::Groups,
@@ -106,6 +105,21 @@ impl Path {
             }
             _ => return None,
         })
+    }
+}
+
+impl ResourcePath {
+    /// Refuses names that are not parts of a path, such as `..`.
+    pub(super) fn check(&self) -> Result<(), Status> {
+        for (what, name) in [("Namespace", &self.namespace), ("Name", &self.name)] {
+            let faults = names::path_segment(name);
+            if !faults.is_empty() {
+                let why = faults.join(";");
+                let message = format!("{what} parameter invalid: {name:?}: {why}");
+                return Err(Status::bad_request(message));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -173,7 +187,7 @@ mod tests {
         );
         assert_eq!(
             parsed("/apis/cdi.kubevirt.io/v1beta1/namespaces/a/datavolumes/x%2Fy"),
-            ["cdi.kubevirt.io", "v1beta1", "a", "datavolumes", "x/y", ""]
+            ["cdi.kubevirt.io", "v1beta1", "a", "datavolumes", "x", "y"]
         );
     }
 

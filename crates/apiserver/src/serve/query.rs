@@ -1,6 +1,7 @@
 //! Parameters behind the `?` of a request.
 
 use std::borrow::Cow;
+use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
 use crate::status::Status;
@@ -29,7 +30,7 @@ impl Query {
     }
 
     /// All values of a parameter.
-    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> + Clone {
         let found = self.0.iter().filter(move |(found, _)| found == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -41,16 +42,25 @@ impl Query {
     }
 
     /// A parameter that is a whole number in the range of `N`.
-    pub fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, Status> {
+    pub fn number<N>(&self, name: &str) -> Result<Option<N>, Status>
+    where
+        N: FromStr<Err = ParseIntError>,
+    {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!(
-                "strconv.ParseInt: parsing \"{text}\": invalid syntax"
-            ))
-        })
+        let number = text.parse().map(Some);
+        number.map_err(|error| Status::bad_request(number_fault("ParseInt", text, &error)))
     }
+}
+
+/// Why a text is not a number, in the words of Go's `strconv`, which clients are used to.
+pub(super) fn number_fault(parser: &str, text: &str, error: &ParseIntError) -> String {
+    let why = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{parser}: parsing {text:?}: {why}")
 }
 
 /// Replaces `%XX`; what does not decode to UTF-8 becomes U+FFFD.

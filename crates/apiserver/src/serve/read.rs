@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::filter::Filter;
-use super::query::Query;
+use super::query::{Query, number_fault};
 use crate::convert;
 use crate::kind::Kind;
 use crate::schema::cause;
@@ -29,14 +29,23 @@ enum Moment {
 /// Reads `resourceVersion`.
 pub(crate) fn revision(query: &Query) -> Result<Option<u64>, Status> {
     let parse = |text: &str| {
-        text.parse().map_err(|_| {
+        text.parse().map_err(|error| {
             Status::bad_request(format!(
-                "invalid resource version: resourceVersion: Invalid value: \"{text}\": \
-                 strconv.ParseUint: parsing \"{text}\": invalid syntax"
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: {}",
+                number_fault("ParseUint", text, &error)
             ))
         })
     };
     query.get("resourceVersion").map(parse).transpose()
+}
+
+/// Refuses a `resourceVersion` that is none, or that has not been given out.
+pub(crate) fn check_reached(store: &Store, query: &Query) -> Result<(), Status> {
+    let (asked, now) = (revision(query)?.unwrap_or(0), store.revision());
+    if asked > now {
+        return Err(Status::too_large_revision(asked, now));
+    }
+    Ok(())
 }
 
 /// Refuses parameters of a list that contradict each other.

@@ -12,6 +12,7 @@ mod access_tokens;
 mod api;
 mod apply;
 mod backup;
+mod bad_input;
 mod bodies;
 mod chunking;
 mod client;
