@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 
-use super::{Handler, ResourceRequest, body, not_allowed, respond};
+use super::{Handler, ResourceRequest, body, negotiate, not_allowed, respond};
 use crate::access::review::{Review, Reviewer};
 use crate::extend::Body;
 use crate::meta;
@@ -21,6 +21,8 @@ impl Handler {
         if !is_new || kind.namespaced == path.namespace.is_empty() {
             return Err(not_allowed());
         }
+        // An answer has no metadata, and so no other form.
+        negotiate::plain(&request.parts.headers)?;
         let content = body::read(body).await?;
         let document = body::parse(&request.parts.headers, &kind.kind, &content)?;
         let validation = body::field_validation(&request.query)?;

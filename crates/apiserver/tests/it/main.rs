@@ -35,5 +35,6 @@ mod quota;
 mod served;
 mod stop;
 mod support;
+mod tables;
 mod watching;
 mod wire;
