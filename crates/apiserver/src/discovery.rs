@@ -146,7 +146,7 @@ fn resource(kind: &Kind) -> Value {
 }
 
 /// The group and version of what a subresource takes, where it is not that of its resource.
-fn elsewhere(kind: &str) -> Option<(&'static str, &'static str)> {
+pub(crate) fn elsewhere(kind: &str) -> Option<(&'static str, &'static str)> {
     match kind {
         "Scale" => Some(("autoscaling", "v1")),
         "TokenRequest" => Some(("authentication.k8s.io", "v1")),
@@ -167,7 +167,7 @@ fn names(resource: &mut Value, kind: &Kind) {
 }
 
 /// The subresources of a kind: name, kind and verbs.
-fn below<'a>(
+pub(crate) fn below<'a>(
     kind: &'a Kind,
     extra: &'a [Subresource],
 ) -> impl Iterator<Item = (&'a str, &'a str, Vec<&'a str>)> {

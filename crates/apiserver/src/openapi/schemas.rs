@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{group_version_kind, reference};
+use super::{GROUP_VERSION_KIND, group_version_kind, reference};
 use crate::kind::Kind;
 use crate::schema::{Bounds, Definitions, Logic, Merge, Schema, meta};
 
@@ -21,7 +21,7 @@ pub(super) fn of(kinds: &[&Kind]) -> Fields {
             collect(metadata, definitions, &mut schemas);
             definitions
         };
-        document["x-kubernetes-group-version-kind"] = json!([group_version_kind(kind)]);
+        document[GROUP_VERSION_KIND] = json!([group_version_kind(kind)]);
         if !kind.selectable.is_empty() {
             let field = |path: &String| json!({"fieldPath": path.trim_start_matches('.')});
             let fields: Vec<_> = kind.selectable.iter().map(field).collect();
@@ -29,6 +29,14 @@ pub(super) fn of(kinds: &[&Kind]) -> Fields {
         }
         collect(&kind.schema, definitions, &mut schemas);
         schemas.insert(name(kind), document);
+        if kind.hooks.review.is_none() {
+            schemas.insert(list_name(kind), list(kind));
+        }
+    }
+    for (name, schema) in meta::shared() {
+        if !schemas.contains_key(name) {
+            schemas.insert(name.clone(), render(schema));
+        }
     }
     schemas
 }
@@ -36,19 +44,43 @@ pub(super) fn of(kinds: &[&Kind]) -> Fields {
 /// `io.k8s.api.core.v1.Pod`, or for custom resources the group's domain turned round:
 /// `io.kubevirt.cdi.v1beta1.DataVolume`.
 pub(super) fn name(kind: &Kind) -> String {
-    let Kind {
-        group,
-        version,
-        kind: name,
-        ..
-    } = kind;
-    let package = match group.strip_suffix(".k8s.io").filter(|_| kind.is_builtin()) {
-        Some("apiextensions") => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_owned(),
-        Some(group) => format!("io.k8s.api.{group}"),
-        None if group.is_empty() => "io.k8s.api.core".to_owned(),
-        None => group.rsplit('.').collect::<Vec<_>>().join("."),
+    full_name(kind, &kind.kind)
+}
+
+/// The same for a list of the objects: `io.k8s.api.core.v1.PodList`.
+pub(super) fn list_name(kind: &Kind) -> String {
+    full_name(kind, &kind.list_kind)
+}
+
+fn full_name(kind: &Kind, name: &str) -> String {
+    if kind.is_builtin() {
+        return builtin_name(&kind.group, &kind.version, name);
+    }
+    let package: Vec<_> = kind.group.rsplit('.').collect();
+    format!("{}.{}.{name}", package.join("."), kind.version)
+}
+
+/// The name of the schema of something that Kubernetes itself defines.
+pub(super) fn builtin_name(group: &str, version: &str, kind: &str) -> String {
+    let package = match group.split('.').next().unwrap_or_default() {
+        "" => "io.k8s.api.core".to_owned(),
+        "apiextensions" => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_owned(),
+        group => format!("io.k8s.api.{group}"),
     };
-    format!("{package}.{version}.{name}")
+    format!("{package}.{version}.{kind}")
+}
+
+/// The schema of a list of objects.
+fn list(kind: &Kind) -> Value {
+    let list_kind = json!({"group": kind.group, "version": kind.version, "kind": kind.list_kind});
+    let items = json!({"type": "array", "description": "The objects.",
+        "items": {"allOf": [{"$ref": reference(&name(kind))}]}});
+    let mut properties = with_envelope(json!({"items": items}));
+    properties["metadata"] = json!({"allOf": [{"$ref": reference(meta::LIST_META)}],
+        "description": "Of which moment the list is, and where it goes on."});
+    json!({"description": format!("{} is a list of {}.", kind.list_kind, kind.kind),
+        "type": "object", "required": ["items"], "properties": properties,
+        GROUP_VERSION_KIND: [list_kind]})
 }
 
 /// Adds what every object has, for kinds whose own schema need not say it.

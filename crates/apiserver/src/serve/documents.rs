@@ -131,14 +131,14 @@ impl Documents {
                 Ok(tagged(text, JSON, headers))
             }
             Path::OpenApi3 => {
-                let make = || Some(json_bytes(&openapi::index(kinds)));
+                let make = || Some(json_bytes(&openapi::index(kinds, &self.subresources)));
                 let text = self.cached(catalog, "openapi v3", make)?;
                 Ok(tagged(text, JSON, headers))
             }
             Path::OpenApi3Of { group, version } => {
                 let name = format!("openapi v3 {group}/{version}");
                 let make = || {
-                    openapi::document(kinds, group, version)
+                    openapi::document(kinds, &self.subresources, group, version)
                         .as_ref()
                         .map(json_bytes)
                 };

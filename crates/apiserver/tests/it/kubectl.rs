@@ -291,6 +291,17 @@ async fn the_api_describes_itself() {
     );
     let explained = cluster.ok(&["explain", "pvc.spec.volumeMode"]).await;
     assert!(explained.contains("FIELD: volumeMode"), "{explained}");
+    for name in cluster.ok(&["api-resources", "-o", "name"]).await.lines() {
+        let (plural, version) = match name.split_once('.') {
+            Some((plural, group)) => (plural, format!("{group}/v1")),
+            None => (name, "v1".to_owned()),
+        };
+        let version = format!("--api-version={version}");
+        let explained = cluster
+            .ok(&["explain", "--recursive", &version, plural])
+            .await;
+        assert!(explained.contains("FIELDS:"), "{explained}");
+    }
     assert!(
         cluster
             .ok(&["version"])

@@ -31,6 +31,7 @@ mod limits;
 mod load;
 mod openapi;
 mod patches;
+mod published;
 mod quota;
 mod served;
 mod stop;
