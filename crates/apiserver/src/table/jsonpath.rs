@@ -3,6 +3,12 @@
 
 use serde_json::Value;
 
+/// Longest path, in bytes.
+const MAX_LENGTH: usize = 4 * 1024;
+
+/// Most filters inside one another.
+const MAX_DEPTH: usize = 16;
+
 /// A parsed path.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Path(Vec<Step>);
@@ -25,6 +31,14 @@ enum Operator {
 impl Path {
     /// Parses `.status.phase`, with or without the braces of a template; `None` if it is no path.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_LENGTH {
+            return None;
+        }
+        Self::within(text, MAX_DEPTH)
+    }
+
+    /// Parses a path in which filters may be so many levels deep.
+    fn within(text: &str, depth: usize) -> Option<Self> {
         let text = text.trim();
         let text = text
             .strip_prefix('{')
@@ -34,9 +48,9 @@ impl Path {
         let mut steps = Vec::new();
         while !rest.is_empty() {
             let (step, after) = if rest.starts_with('[') {
-                bracket(rest)?
+                bracket(rest, depth)?
             } else {
-                field(rest)?
+                field(rest, depth)?
             };
             steps.push(step);
             rest = after;
@@ -58,7 +72,7 @@ impl Path {
 }
 
 /// `.name` or `.*`; a backslash makes the next character part of the name.
-fn field(text: &str) -> Option<(Step, &str)> {
+fn field(text: &str, depth: usize) -> Option<(Step, &str)> {
     let text = text.strip_prefix('.').unwrap_or(text);
     let mut name = String::new();
     let mut chars = text.char_indices();
@@ -76,7 +90,7 @@ fn field(text: &str) -> Option<(Step, &str)> {
     let rest = &text[end..];
     match name.as_str() {
         // A lone `.` is the object itself: `.` and `.[0]`.
-        "" if rest.starts_with('[') => bracket(rest),
+        "" if rest.starts_with('[') => bracket(rest, depth),
         "" => None,
         "*" => Some((Step::All, rest)),
         _ => Some((Step::Field(name), rest)),
@@ -84,14 +98,14 @@ fn field(text: &str) -> Option<(Step, &str)> {
 }
 
 /// `[…]`.
-fn bracket(text: &str) -> Option<(Step, &str)> {
+fn bracket(text: &str, depth: usize) -> Option<(Step, &str)> {
     let end = closing(text)?;
     let (inner, rest) = (text[1..end].trim(), &text[end + 1..]);
     if inner == "*" {
         return Some((Step::All, rest));
     }
     if let Some(filter) = inner.strip_prefix("?(").and_then(|t| t.strip_suffix(')')) {
-        return Some((filter_step(filter)?, rest));
+        return Some((filter_step(filter, depth.checked_sub(1)?)?, rest));
     }
     if let Some(name) = unquoted(inner) {
         return Some((Step::Field(name.to_owned()), rest));
@@ -119,10 +133,10 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn filter_step(text: &str) -> Option<Step> {
+fn filter_step(text: &str, depth: usize) -> Option<Step> {
     for (symbol, operator) in [("==", Operator::Equal), ("!=", Operator::NotEqual)] {
         if let Some((left, right)) = text.split_once(symbol) {
-            let path = Path::parse(left.trim().strip_prefix('@')?)?;
+            let path = Path::within(left.trim().strip_prefix('@')?, depth)?;
             let right = right.trim();
             let value = match unquoted(right) {
                 Some(text) => Value::from(text),
@@ -132,7 +146,7 @@ fn filter_step(text: &str) -> Option<Step> {
         }
     }
     Some(Step::Filter(
-        Path::parse(text.trim().strip_prefix('@')?)?,
+        Path::within(text.trim().strip_prefix('@')?, depth)?,
         None,
     ))
 }
@@ -230,6 +244,15 @@ mod tests {
         for text in [".a[", ".a[x]", ".a..b", ".a[?(type)]"] {
             assert_eq!(Path::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn filters_inside_one_another_end() {
+        let nested = |depth: usize| format!(".a{}{}", "[?(@.b".repeat(depth), ")]".repeat(depth));
+        assert!(Path::parse(&nested(16)).is_some());
+        assert_eq!(Path::parse(&nested(17)), None);
+        assert_eq!(Path::parse(&nested(20_000)), None);
+        assert_eq!(Path::parse(&".a".repeat(3000)), None);
     }
 
     proptest! {
