@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Bounds, ListType, Logic, Pattern, Rule, Schema, Type};
+use super::{Bounds, ListType, Logic, Pattern, Rule, Schema, Type, rules};
 
 /// Reads a document that is known to be sound; what is not understood is left out.
 pub(crate) fn read(document: Value) -> Schema {
+    let mut schema = node(document);
+    rules::parse(&mut schema);
+    schema
+}
+
+fn node(document: Value) -> Schema {
     let Value::Object(mut fields) = document else {
         return Schema::default();
     };
@@ -18,12 +24,12 @@ pub(crate) fn read(document: Value) -> Schema {
         type_: string(fields, "type").and_then(|name| Type::from_name(&name)),
         format: string(fields, "format"),
         properties: match fields.remove("properties") {
-            Some(Value::Object(map)) => map.into_iter().map(|(k, v)| (k, read(v))).collect(),
+            Some(Value::Object(map)) => map.into_iter().map(|(k, v)| (k, node(v))).collect(),
             _ => BTreeMap::new(),
         },
         required: strings(fields, "required"),
         additional_properties: additional_properties(fields),
-        items: fields.remove("items").map(|items| Box::new(read(items))),
+        items: fields.remove("items").map(|items| Box::new(node(items))),
         enumeration: list(fields, "enum"),
         default: fields.remove("default"),
         nullable: flag(fields, "nullable"),
@@ -71,7 +77,7 @@ fn additional_properties(fields: &mut Map<String, Value>) -> Option<Box<Schema>>
             preserve_unknown: true,
             ..Schema::default()
         })),
-        schema @ Value::Object(_) => Some(Box::new(read(schema))),
+        schema @ Value::Object(_) => Some(Box::new(node(schema))),
         _ => None,
     }
 }
@@ -105,14 +111,14 @@ fn logic(fields: &mut Map<String, Value>) -> Option<Box<Logic>> {
     let mut schemas = |name: &str| {
         list(fields, name)
             .into_iter()
-            .map(read)
+            .map(node)
             .collect::<Vec<Schema>>()
     };
     let logic = Logic {
         all_of: schemas("allOf"),
         any_of: schemas("anyOf"),
         one_of: schemas("oneOf"),
-        not: fields.remove("not").map(read),
+        not: fields.remove("not").map(node),
     };
     (logic != Logic::default()).then(|| Box::new(logic))
 }

@@ -1,6 +1,6 @@
 //! Validation rules: `x-kubernetes-validations`, in the Common Expression Language.
 //!
-//! * `program`: the text of an expression becomes a tree, within bounds;
+//! * `program`, `depth`: the text of an expression becomes a tree, within bounds;
 //! * `shape`, `functions`, `cost`, `check`: what a definition is held to when it is written – known
 //!   fields, fitting types, and a bound for the work that a rule can ever make;
 //! * `value`, `eval`, `library`: the value of an expression, metered while it is computed;
@@ -12,6 +12,7 @@
 mod check;
 mod cost;
 mod definition;
+mod depth;
 mod eval;
 mod functions;
 mod library;
@@ -25,7 +26,8 @@ mod walk;
 
 use serde_json::Value;
 
-use program::Program;
+use super::Schema;
+use program::{Program, on_large_stack};
 
 pub(crate) use definition::check;
 pub(crate) use walk::violations;
@@ -41,6 +43,27 @@ pub struct Rule {
     reason: Reason,
     field_path: String,
     optional_old_self: bool,
+}
+
+/// Why a rule cannot be evaluated before [`parse`] has been there.
+const NOT_PARSED: &str = "the expression could not be parsed";
+
+/// Parses the expressions of all rules of a schema.
+pub(super) fn parse(schema: &mut Schema) {
+    let mut rules = Vec::new();
+    collect(schema, &mut rules);
+    if !rules.is_empty() {
+        on_large_stack(|| rules.into_iter().for_each(Rule::parse));
+    }
+}
+
+fn collect<'a>(schema: &'a mut Schema, rules: &mut Vec<&'a mut Rule>) {
+    rules.extend(&mut schema.rules);
+    let below = schema.properties.values_mut();
+    let below = below.chain(schema.additional_properties.as_deref_mut());
+    for schema in below.chain(schema.items.as_deref_mut()) {
+        collect(schema, rules);
+    }
 }
 
 /// What a violation is reported as.
@@ -72,17 +95,27 @@ impl Reason {
 }
 
 impl Rule {
-    /// Reads an entry; what is wrong with it is told by [`check`].
+    /// Reads an entry, apart from its expressions; what is wrong with it is told by [`check`].
     pub(super) fn read(document: Value) -> Self {
         let text = |name: &str| document[name].as_str().unwrap_or_default();
         Self {
-            program: Program::parse(text("rule")),
+            program: Err(NOT_PARSED.to_owned()),
             message: text("message").trim().to_owned(),
-            message_expression: document["messageExpression"].as_str().map(Program::parse),
+            message_expression: document["messageExpression"]
+                .is_string()
+                .then(|| Err(NOT_PARSED.to_owned())),
             reason: Reason::from_name(text("reason")).unwrap_or(Reason::Invalid),
             field_path: text("fieldPath").to_owned(),
             optional_old_self: document["optionalOldSelf"] == true,
             document,
+        }
+    }
+
+    fn parse(&mut self) {
+        let text = |name: &str| self.document[name].as_str().unwrap_or_default();
+        self.program = Program::parse(text("rule"));
+        if self.message_expression.is_some() {
+            self.message_expression = Some(Program::parse(text("messageExpression")));
         }
     }
 

@@ -325,6 +325,29 @@ fn a_rule_that_takes_too_long_is_stopped() {
 }
 
 #[test]
+fn a_rule_that_cannot_be_evaluated_is_violated() {
+    let schema = ruled(&everything(), &json!([{"rule": "self = 42"}]));
+    let found = told(violations(&schema, &json!({"spec": {}}), None));
+    assert!(
+        matches!(found.as_slice(), [line] if line.contains("rule compile error: ERROR: ")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_deepest_trees_are_walked_on_a_small_stack() {
+    let deep = [
+        format!("1{} > 0", " + 1".repeat(120)),
+        format!("{}true", "!".repeat(120)),
+        format!("{}true{}", "[".repeat(24), "]".repeat(24)) + ".size() == 1",
+        format!("{}true{}", "[1].all(x, ".repeat(15), ")".repeat(15)),
+    ];
+    for rule in deep {
+        judged(&everything(), &rule, &full());
+    }
+}
+
+#[test]
 fn memory_is_bounded_as_well() {
     let type_ = json!({"type": "object", "properties": {"text": {"type": "string"}}});
     let text = "a".repeat(1_000_000);

@@ -116,7 +116,11 @@ impl Walk {
     }
 
     fn rule(&mut self, schema: &Schema, rule: &Rule, new: &Place<'_>, before: Option<&Before<'_>>) {
-        let Ok(program) = &rule.program else { return };
+        let program = match &rule.program {
+            Ok(program) => program,
+            // Nobody can say that the object obeys it.
+            Err(error) => return self.invalid(schema, &format!("rule compile error: {error}")),
+        };
         let mut variables = vec![("self", new.cel.clone())];
         match (rule.is_transition(), rule.optional_old_self, before) {
             // What was so before may stay so.
