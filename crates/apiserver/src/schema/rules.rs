@@ -3,7 +3,8 @@
 //! * `program`, `depth`: the text of an expression becomes a tree, within bounds;
 //! * `shape`, `functions`, `cost`, `check`: what a definition is held to when it is written – known
 //!   fields, fitting types, and a bound for the work that a rule can ever make;
-//! * `value`, `eval`, `library`: the value of an expression, metered while it is computed;
+//! * `value`, `eval`, `library`, `regexp`, `weight`: the value of an expression, metered while it
+//!   is computed;
 //! * `walk`: every rule of an object, against its old state where there is one.
 //!
 //! Expressions are parsed, and the Kubernetes libraries come from, `kube-cel`. The evaluation is
@@ -18,11 +19,13 @@ mod functions;
 mod library;
 mod path;
 mod program;
+mod regexp;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod value;
 mod walk;
+mod weight;
 
 use serde_json::Value;
 

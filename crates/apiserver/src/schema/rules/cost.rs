@@ -48,7 +48,7 @@ pub(super) fn call(name: &str, sizes: &[u64]) -> u64 {
         "sets.contains" | "sets.intersects" | "sets.equivalent" => a.saturating_mul(b).max(1),
         // What comes out is larger than what goes in.
         "replace" => {
-            let places = (a + 1).div_ceil(b.max(1));
+            let places = a.saturating_add(1).div_ceil(b.max(1));
             scan(a)
                 .saturating_add(scan(places.saturating_mul(size(2))))
                 .max(1)
@@ -63,6 +63,13 @@ pub(super) fn call(name: &str, sizes: &[u64]) -> u64 {
         }
         _ => 1,
     }
+}
+
+/// Compiling a pattern that is not part of the rule.
+pub(super) fn compile(pattern: &str) -> u64 {
+    (pattern.len() as u64)
+        .saturating_mul(50)
+        .saturating_add(1000)
 }
 
 /// How far an estimate is over its budget, as an error says it.
@@ -112,10 +119,41 @@ impl Meter {
         self.object > 0
     }
 
+    /// Sizes beyond this cost more than is left, whatever is done with them.
+    pub(super) fn reach(&self) -> u64 {
+        self.call.saturating_add(1).saturating_mul(10)
+    }
+
     pub(super) fn charge(&mut self, cost: u64) -> Result<(), Exhausted> {
         self.object = self.object.saturating_sub(cost);
         let left = self.call.checked_sub(cost);
         self.call = left.unwrap_or_default();
         left.map(drop).ok_or(Exhausted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_sizes_have_a_cost() {
+        let names = [
+            "_==_",
+            "_+_",
+            "@in",
+            "contains",
+            "matches",
+            "replace",
+            "join",
+            "split",
+            "size",
+            "indexOf",
+            "sets.contains",
+            "format",
+        ];
+        for name in names {
+            assert!(call(name, &[u64::MAX; 3]) > 0, "{name}");
+        }
     }
 }

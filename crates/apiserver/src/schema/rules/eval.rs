@@ -14,6 +14,8 @@ use super::check::TYPES;
 use super::cost::{self, Exhausted, Meter};
 use super::functions::qualified;
 use super::library::{self, inside, optional};
+use super::regexp::{Patterns, takes_pattern};
+use super::weight::{extent, likeness, search, weight};
 
 /// Why an expression has no value.
 #[derive(Debug, thiserror::Error)]
@@ -55,24 +57,36 @@ pub(super) fn evaluate<'a>(
     variables: Vec<(&'a str, Value)>,
     meter: &'a mut Meter,
 ) -> Result<Value> {
-    Evaluator { variables, meter }.expression(tree)
+    let patterns = Patterns::default();
+    let mut evaluator = Evaluator {
+        variables,
+        meter,
+        patterns,
+    };
+    evaluator.expression(tree)
 }
 
 struct Evaluator<'a> {
     /// Innermost last.
     variables: Vec<(&'a str, Value)>,
     meter: &'a mut Meter,
+    patterns: Patterns,
 }
 
 impl<'a> Evaluator<'a> {
     fn expression(&mut self, tree: &'a Expression) -> Result<Value> {
         match &tree.expr {
-            Expr::Literal(literal) => Ok(constant(literal)),
+            Expr::Literal(literal) => {
+                let value = constant(literal);
+                // Each time it is a copy of its own.
+                self.meter.charge(extent(&value) / 10)?;
+                Ok(value)
+            }
             Expr::Ident(name) => self.variable(name),
             Expr::Select(select) => self.select(select),
             Expr::Call(call) => self.call(call),
             Expr::List(list) => {
-                self.meter.charge(cost::LIST)?;
+                self.meter.charge(cost::LIST + list.elements.len() as u64)?;
                 let mut items = Vec::with_capacity(list.elements.len());
                 for (index, element) in list.elements.iter().enumerate() {
                     let value = self.expression(element)?;
@@ -119,13 +133,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn map(&mut self, map: &'a MapExpr) -> Result<Value> {
-        self.meter.charge(cost::MAP)?;
+        self.meter.charge(cost::MAP + map.entries.len() as u64)?;
         let mut entries = HashMap::with_capacity(map.entries.len());
         for entry in &map.entries {
             let EntryExpr::MapEntry(entry) = &entry.expr else {
                 return Err(Fault::NoOverload);
             };
             let key = self.expression(&entry.key)?;
+            self.meter.charge(extent(&key) / 10)?;
             let key = key
                 .try_into()
                 .map_err(|_| Fault::from("unsupported key type"))?;
@@ -232,14 +247,7 @@ impl<'a> Evaluator<'a> {
             }
             (_, [a, b]) if name.starts_with('_') || name == "@in" => {
                 let (a, b) = (self.expression(a)?, self.expression(b)?);
-                let sizes = match name {
-                    // Lists are joined at once, and keys of a map are found at once.
-                    "_+_" if matches!(a, Value::List(_)) => [1, 1],
-                    "@in" if matches!(b, Value::Map(_)) => [1, 1],
-                    "_==_" | "_!=_" | "@in" => [weight(&a), weight(&b)],
-                    _ => [extent(&a), extent(&b)],
-                };
-                self.meter.charge(cost::call(name, &sizes))?;
+                self.meter.charge(self.cost(name, &a, &b))?;
                 binary(name, a, b)
             }
             ("!_", [a]) => {
@@ -251,6 +259,24 @@ impl<'a> Evaluator<'a> {
                 negate(&self.expression(a)?)
             }
             (name, arguments) => self.function(name, None, arguments),
+        }
+    }
+
+    /// What an operator with two operands costs.
+    fn cost(&self, name: &str, a: &Value, b: &Value) -> u64 {
+        let (x, y) = (extent(a), extent(b));
+        match (name, b) {
+            // The elements are copied.
+            ("_+_", Value::List(_)) => x.saturating_add(y).max(1),
+            ("_==_" | "_!=_", _) => {
+                let seen = likeness(a, b, self.meter.reach());
+                cost::call(name, &[seen, seen])
+            }
+            ("@in", Value::List(items)) => search(a, items, self.meter.reach()).max(1),
+            // Keys are hashed.
+            ("@in", _) => cost::scan(x).max(1),
+            ("_[_]" | "_[?_]" | "_?._", _) => cost::scan(y).max(1),
+            _ => cost::call(name, &[x, y]),
         }
     }
 
@@ -307,9 +333,12 @@ impl<'a> Evaluator<'a> {
         target: Option<Value>,
         arguments: &'a [Expression],
     ) -> Result<Value> {
+        let pattern = arguments.get(usize::from(target.is_none()));
+        let constant = pattern.is_some_and(|tree| matches!(tree.expr, Expr::Literal(_)));
         let arguments = arguments.iter().map(|tree| self.expression(tree));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
         let mut sizes: Vec<_> = target.iter().chain(&arguments).map(extent).collect();
+        let reach = self.meter.reach();
         match (name, &target) {
             ("join", Some(Value::List(items))) => {
                 let separator = sizes.get(1).copied().unwrap_or_default();
@@ -317,20 +346,32 @@ impl<'a> Evaluator<'a> {
                 sizes = vec![sizes[0], longest.saturating_add(separator)];
             }
             ("format", _) => {
-                if let Some(Value::List(items)) = arguments.first() {
-                    let printed = items.iter().map(weight).fold(0, u64::saturating_add);
-                    sizes = vec![sizes[0].saturating_add(printed)];
+                if let Some(items @ Value::List(_)) = arguments.first() {
+                    sizes = vec![sizes[0].saturating_add(weight(items, reach))];
                 }
             }
             ("indexOf" | "lastIndexOf" | "min" | "max" | "sum" | "isSorted", Some(list)) => {
-                sizes[0] = weight(list);
+                sizes[0] = weight(list, reach);
             }
             ("sets.contains" | "sets.equivalent" | "sets.intersects", _) => {
-                sizes = arguments.iter().map(weight).collect();
+                sizes = arguments.iter().map(|set| weight(set, reach)).collect();
+            }
+            // Its characters are counted.
+            ("size", _)
+                if matches!(
+                    target.iter().chain(&arguments).next(),
+                    Some(Value::String(_))
+                ) =>
+            {
+                self.meter.charge(sizes[0] / 100)?;
             }
             _ => {}
         }
         self.meter.charge(cost::call(name, &sizes))?;
+        if takes_pattern(name) {
+            let operands: Vec<_> = target.iter().chain(&arguments).collect();
+            return self.patterns.call(name, &operands, constant, self.meter);
+        }
         library::call(name, target.as_ref(), &arguments)
     }
 }
@@ -359,28 +400,6 @@ fn truth(value: &Value) -> Result<bool> {
         Value::Function(fault, Some(_)) => Err(fault.as_str().into()),
         _ => Err(Fault::NoOverload),
     }
-}
-
-/// Bytes of a text, or entries of a collection.
-fn extent(value: &Value) -> u64 {
-    let size = match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.len(),
-        Value::Map(map) => map.map.len(),
-        _ => 1,
-    };
-    size as u64
-}
-
-/// The same with all that is inside, for operations that look at everything.
-fn weight(value: &Value) -> u64 {
-    let inside: u64 = match value {
-        Value::List(items) => items.iter().map(weight).sum(),
-        Value::Map(map) => map.map.values().map(weight).sum(),
-        _ => 0,
-    };
-    extent(value) + inside
 }
 
 fn lookup(value: &Value, key: &Key) -> Result<Option<Value>> {

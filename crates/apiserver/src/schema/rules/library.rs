@@ -10,7 +10,6 @@ use kube_cel::cel::parser::Expression;
 use kube_cel::cel::{Context, ExecutionError};
 
 use super::eval::Fault;
-use crate::schema::Pattern;
 
 static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
 
@@ -57,12 +56,6 @@ fn own(name: &str, target: Option<&Value>, arguments: &[Value]) -> Option<Result
         }
         ("endsWith", [Value::String(text), Value::String(part)]) => {
             Value::Bool(text.ends_with(part.as_str()))
-        }
-        ("matches", [Value::String(text), Value::String(pattern)]) => {
-            return Some(match Pattern::new(pattern) {
-                Ok(pattern) => Ok(Value::Bool(pattern.is_match(text))),
-                Err(error) => Err(Fault::from(format!("error parsing regexp: {error}"))),
-            });
         }
         ("format", [Value::String(text), _]) if has_wide_precision(text) => {
             return Some(Err(Fault::from("precision is too large")));

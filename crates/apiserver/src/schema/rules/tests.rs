@@ -355,11 +355,66 @@ fn memory_is_bounded_as_well() {
         "self.text.replace('', self.text) != ''",
         "self.text.split('').map(x, self.text).join() != ''",
         "'%.999999999f'.format([1.0]) != ''",
+        "self.text.findAll('').map(x, self.text.findAll('')).size() > 0",
     ] {
         let schema = ruled(&type_, &json!([{"rule": rule}]));
         assert_eq!(
             violations(&schema, &json!({"spec": {"text": text}}), None).len(),
             1,
+            "{rule}"
+        );
+    }
+}
+
+/// A list that grows to four times its size so many times.
+fn grown(times: usize) -> String {
+    let list = (0..times).fold("[1]".to_owned(), |list, _| {
+        format!("[{list}].map(v, v + v + v + v)[0]")
+    });
+    format!("{list}.size() > 0")
+}
+
+#[test]
+fn looking_at_a_large_value_is_paid_for_before_it_is_done() {
+    let type_ = json!({"type": "object", "properties": {
+        "list": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        "text": {"type": "string"},
+        "map": {"type": "object", "additionalProperties": {"type": "integer"}}}});
+    let spec = json!({"list": [vec![1; 100_000]], "text": "a".repeat(500_000), "map": {"a": 1}});
+    for rule in [
+        "[1,2,3,4,5,6,7,8,9,0].all(a, [1,2,3,4,5,6,7,8,9,0].all(b, self.list in [self.list]))",
+        "[1,2,3,4,5,6,7,8,9,0].all(a, [1,2,3,4,5,6,7,8,9,0].all(b, self.list == self.list))",
+        "self.list[0].all(x, size(self.text) > 0)",
+        "self.list[0].all(x, !(self.text in self.map))",
+        "self.list[0].all(x, [x, 'text'] != self.list)",
+        "self.list[0].all(x, 'a'.matches(string(x) + self.text.substring(0, 10)) || true)",
+        "self.list[0].map(x, self.text.substring(0, 500).find('a' + string(x))).size() > 0",
+        &grown(12),
+    ] {
+        let schema = ruled(&type_, &json!([{"rule": rule}]));
+        let found = told(violations(&schema, &json!({"spec": spec}), None));
+        assert!(found[0].contains("cost limit exceeded"), "{found:?}");
+    }
+    let cheap = "self.list != [[1]] && self.text != 'a' && self.list == self.list";
+    let schema = ruled(&type_, &json!([{"rule": cheap}]));
+    assert_eq!(
+        told(violations(&schema, &json!({"spec": spec}), None)),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn patterns_may_come_from_the_object() {
+    let rules = [
+        "self.list.all(x, x.matches('^[' + self.list.join('') + ']$'))",
+        "'a1b2'.find('[0-9]') == '1' && 'a1b2'.find('x') == ''",
+        "'a1b2'.findAll('[0-9]') == ['1', '2'] && 'a1b2'.findAll('[0-9]', 1) == ['1']",
+        "'a1b2'.findAll('[0-9]', -1).size() == 2 && !'٤'.matches('\\\\d')",
+    ];
+    for rule in rules {
+        assert_eq!(
+            judged(&everything(), rule, &full()),
+            Vec::<String>::new(),
             "{rule}"
         );
     }
