@@ -40,12 +40,6 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// Longest lifetime that a client can ask for.
 const LIFETIME_MAX: Duration = Duration::from_hours(24);
 
-/// From how many watchers of a resource on each of them is told of changes in bundles.
-const CROWD: usize = 100;
-
-/// Time between two bundles.
-const BUNDLE: Duration = Duration::from_millis(25);
-
 /// Answers a watch request with its stream.
 pub(crate) fn start(
     store: &Store,
@@ -79,7 +73,6 @@ pub(crate) fn start(
         next_bookmark: now + BOOKMARK_EVERY,
         life: kind.life.clone(),
         closing,
-        told: now,
         pending: present.into_iter().map(Pending::Present).collect(),
         table_started: false,
         ended: false,
@@ -147,8 +140,6 @@ struct Watcher {
     /// Ends when the kind is defined otherwise, or no more.
     life: Option<life::Receiver<()>>,
     closing: Option<Closing>,
-    /// When the last lines were given out.
-    told: Instant,
     /// What is still to be sent. Its text is made a chunk at a time, as the client takes it.
     pending: VecDeque<Pending>,
     /// Whether the client has the table's columns.
@@ -172,16 +163,10 @@ impl Watcher {
         loop {
             let chunk = self.chunk();
             if !chunk.is_empty() {
-                self.told = Instant::now();
                 return Some(chunk);
             }
             if self.ended {
                 return None;
-            }
-            if self.watch.followers() > CROWD {
-                // To tell each of many of each change by itself would take the whole machine. The
-                // first change after a while is told at once.
-                tokio::time::sleep_until(self.told + BUNDLE).await;
             }
             match self.watch.take() {
                 Ok(events) => self.pending.extend(events.into_iter().map(Pending::Event)),

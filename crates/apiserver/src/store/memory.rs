@@ -362,13 +362,6 @@ impl Watch {
         self.position
     }
 
-    /// How many follow the resource.
-    pub fn followers(&self) -> usize {
-        let state = self.memory.state.read();
-        let resource = state.resources.get(&self.resource);
-        resource.map_or(0, |resource| resource.newest.receiver_count())
-    }
-
     /// The events since the last call; empty when nothing happened.
     pub fn take(&mut self) -> Result<Vec<Event>, Expired> {
         self.newest.borrow_and_update();
