@@ -84,6 +84,7 @@ impl Object {
     }
 
     /// The same state under another revision.
+    #[must_use]
     pub fn at(&self, revision: u64) -> Self {
         let mut value = self.value();
         value["metadata"]["resourceVersion"] = revision.to_string().into();
