@@ -173,6 +173,11 @@ impl Kind {
         if self.hooks.review.is_some() {
             return &["create"];
         }
+        if self.is("", "namespaces") {
+            return &[
+                "create", "delete", "get", "list", "patch", "update", "watch",
+            ];
+        }
         &[
             "create",
             "delete",

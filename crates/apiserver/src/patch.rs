@@ -91,13 +91,25 @@ fn unsupported(kind: &Kind) -> Status {
     ))
 }
 
-/// Applies a JSON patch step by step, because copies of copies grow without bound.
+/// Applies a JSON patch step by step, because copies of copies grow without bound, and so does the
+/// depth of what is moved into what is moved.
 fn apply_json(kind: &Kind, patch: &json_patch::Patch, mut value: Value) -> Result<Value, Status> {
-    let mut copied = 0;
+    let mut moved = 0;
     for (index, operation) in patch.0.iter().enumerate() {
-        if let PatchOperation::Copy(copy) = operation {
-            copied += copy.from.resolve(&value).map_or(0, size::of);
-            if copied > size::LIMIT {
+        let (part, path) = match operation {
+            PatchOperation::Add(add) => (Some(&add.value), &add.path),
+            PatchOperation::Replace(replace) => (Some(&replace.value), &replace.path),
+            PatchOperation::Copy(copy) => (copy.from.resolve(&value).ok(), &copy.path),
+            PatchOperation::Move(relocate) => (relocate.from.resolve(&value).ok(), &relocate.path),
+            PatchOperation::Test(test) => (None, &test.path),
+            PatchOperation::Remove(remove) => (None, &remove.path),
+        };
+        if let Some(part) = part {
+            size::check_depth(part, path.tokens().count())?;
+            if matches!(operation, PatchOperation::Copy(_) | PatchOperation::Move(_)) {
+                moved += size::of(part);
+            }
+            if moved > size::LIMIT {
                 let name = meta::name(&value);
                 return Err(Status::object_too_large(kind, name, size::LIMIT));
             }

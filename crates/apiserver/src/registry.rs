@@ -151,8 +151,10 @@ impl Registry {
             .values()
             .flat_map(|definition| &definition.kinds);
         let kinds: Vec<_> = self.builtin.iter().chain(custom).cloned().collect();
+        // Those compiled in come last, so that nothing takes their place.
         let by_path = kinds
             .iter()
+            .rev()
             .map(|kind| {
                 (
                     path(&kind.group, &kind.version, &kind.plural),

@@ -56,14 +56,15 @@ impl<'a> Attempt<'a> {
             ..
         } = path;
         let is_namespace = group.is_empty() && resource == "namespaces";
+        let verb = resource_verb(method, name, query);
         Self::Resource {
-            verb: resource_verb(method, name, query),
+            verb,
             group,
             resource,
             subresource,
             // A namespace lives in itself, so that a role in it can allow to read it.
             namespace: if is_namespace { name } else { namespace },
-            name: if name.is_empty() {
+            name: if matches!(verb, "list" | "watch") && name.is_empty() {
                 selected(query)
             } else {
                 name
@@ -248,7 +249,7 @@ mod tests {
             (
                 "DELETE",
                 "/api/v1/namespaces/y/secrets?fieldSelector=metadata.name%3Ds",
-                "secrets \"s\" is forbidden: User \"x\" cannot deletecollection resource \
+                "secrets is forbidden: User \"x\" cannot deletecollection resource \
                  \"secrets\" in API group \"\" in the namespace \"y\"",
             ),
             (

@@ -13,6 +13,9 @@ use crate::status::Status;
 /// The API group of roles and bindings.
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 
+/// Most single permissions of rules that are given away at a time by somebody who does not hold all.
+const PERMISSIONS_MAX: usize = 20_000;
+
 /// Refuses a new state of a role or binding by which its author would give away what they do not
 /// hold themselves. Objects of other kinds pass.
 pub(crate) fn check(
@@ -28,7 +31,11 @@ pub(crate) fn check(
     let same = |field: &str| old.is_some_and(|old| old.get(field) == new.get(field));
     match kind.plural.as_str() {
         "roles" | "clusterroles" if same("rules") && same("aggregationRule") => Ok(()),
-        "roles" | "clusterroles" => check_role(authorizer, user, kind, new),
+        "roles" | "clusterroles" => {
+            let aggregates = |role: &Value| role.get("aggregationRule").is_some();
+            let aggregates = aggregates(new) || old.is_some_and(aggregates);
+            check_role(authorizer, user, kind, new, aggregates)
+        }
         "rolebindings" | "clusterrolebindings" if same("subjects") && same("roleRef") => Ok(()),
         "rolebindings" | "clusterrolebindings" => check_binding(authorizer, user, kind, new),
         _ => Ok(()),
@@ -40,14 +47,15 @@ fn check_role(
     user: &User,
     kind: &Kind,
     role: &Value,
+    aggregates: bool,
 ) -> Result<(), Status> {
     let (namespace, name) = (meta::namespace(role), meta::name(role));
     if may(authorizer, user, "escalate", &kind.plural, namespace, name) {
         return Ok(());
     }
     let (own, errors) = authorizer.rules(user, namespace);
-    if role.get("aggregationRule").is_some() {
-        // Whatever may be selected one day.
+    if aggregates {
+        // Whatever may be selected one day, or was.
         if rule::missing(&own, &Rule::everything()).is_empty() {
             return Ok(());
         }
@@ -110,6 +118,12 @@ fn refuse_missing(
     granted: &[Rule],
     errors: &str,
 ) -> Result<(), Status> {
+    let permissions = granted.iter().map(Rule::count);
+    if permissions.fold(0, usize::saturating_add) > PERMISSIONS_MAX {
+        let why = "the rules stand for too many single permissions to be compared with those of \
+                   their author; name fewer verbs, groups and resources in a rule";
+        return Err(Status::forbidden(kind, name, why));
+    }
     let missing = rule::missing(own, granted);
     if missing.is_empty() {
         return Ok(());

@@ -83,6 +83,17 @@ impl Rule {
         }
     }
 
+    /// How many single permissions the rule stands for.
+    pub(super) fn count(&self) -> usize {
+        let names = self.resource_names.len().max(1);
+        let resources = [self.resources.len(), names];
+        let resources = resources
+            .into_iter()
+            .fold(self.api_groups.len(), usize::saturating_mul);
+        let each = resources.saturating_add(self.non_resource_urls.len());
+        self.verbs.len().saturating_mul(each)
+    }
+
     /// Single permissions that together say the same: one verb on one resource or path each.
     fn parts(&self) -> Vec<Self> {
         let one = |text: &String| vec![text.clone()];

@@ -20,7 +20,12 @@ pub(crate) fn check(kind: &Kind, name: &str, object: &Value) -> Result<(), Statu
     if of(object) > LIMIT {
         return Err(Status::object_too_large(kind, name, LIMIT));
     }
-    if depth(object) > DEPTH {
+    check_depth(object, 0)
+}
+
+/// Refuses a value that, so many levels down, reaches below [`DEPTH`].
+pub(crate) fn check_depth(value: &Value, level: usize) -> Result<(), Status> {
+    if depth(value) + level > DEPTH {
         return Err(Status::bad_request("exceeded max depth"));
     }
     Ok(())

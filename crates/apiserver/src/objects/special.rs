@@ -161,7 +161,9 @@ impl Objects {
         let group = meta::text(definition, "/spec/group");
         let own = meta::name(definition);
         let mut taken = self.registry.catalog().kinds.clone();
-        taken.retain(|kind| kind.group == group && kind.group_resource() != own);
+        taken.retain(|kind| {
+            kind.group == group && (kind.is_builtin() || kind.group_resource() != own)
+        });
         crd::report(definition, old, &taken);
     }
 

@@ -102,6 +102,9 @@ impl Objects {
             new = with_field(&new, old, "status");
         }
         meta::carry_over(&mut new, old);
+        if kind.is("", "namespaces") && call.part == Part::Main {
+            new = special::with_finalizers(&new, old);
+        }
         if crd::is_definition(kind) && call.part == Part::Main {
             self.report_definition(&mut new, Some(old));
         }

@@ -449,6 +449,20 @@ fn a_step_that_fails_is_named() {
 }
 
 #[test]
+fn what_is_moved_into_what_is_moved_does_not_become_endlessly_deep() {
+    let nest = (0..50).fold(json!({}), |inner, _| json!({"k": inner}));
+    let inside = format!("/w{}/x", "/k".repeat(50));
+    let round = [
+        json!({"op": "add", "path": "/w", "value": nest}),
+        json!({"op": "move", "from": "/data", "path": inside}),
+        json!({"op": "move", "from": "/w", "path": "/data"}),
+    ];
+    let rounds: Vec<_> = (0..3000).flat_map(|_| round.clone()).collect();
+    let refused = stepwise(&rounds.into()).unwrap_err();
+    assert!(refused.message.contains("depth"), "{refused}");
+}
+
+#[test]
 fn copies_of_copies_do_not_fill_the_memory() {
     let double = |n| json!({"op": "copy", "from": "/data", "path": format!("/data/{n}")});
     let refused = stepwise(&(0..64).map(double).collect()).unwrap_err();

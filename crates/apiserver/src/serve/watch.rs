@@ -165,8 +165,18 @@ impl Watcher {
             if !chunk.is_empty() {
                 return Some(chunk);
             }
+            // A watch that always has something to tell never waits.
+            let closing = self.closing.as_ref();
+            self.ended |=
+                Instant::now() >= self.deadline || closing.is_some_and(|closing| *closing.borrow());
             if self.ended {
                 return None;
+            }
+            if self.bookmarks && Instant::now() >= self.next_bookmark {
+                self.pending.push_back(Pending::Bookmark {
+                    ends_initial: false,
+                });
+                continue;
             }
             match self.watch.take() {
                 Ok(events) => self.pending.extend(events.into_iter().map(Pending::Event)),

@@ -130,8 +130,16 @@ impl Handler {
         if node.is_empty() {
             return Err(Status::bad_request("target.name: Required value"));
         }
+        let wanted = meta::uid(&binding).to_owned();
         let mut call = call(request, Part::Binding)?;
         let propose = |pod: &Value| {
+            let uid = meta::uid(pod);
+            if !wanted.is_empty() && wanted != uid {
+                let why = format!(
+                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+                );
+                return Err(Status::conflict(&request.kind, meta::name(pod), &why));
+            }
             let bound = meta::text(pod, "/spec/nodeName");
             if !bound.is_empty() {
                 let why = format!(
@@ -185,7 +193,8 @@ impl Handler {
         content: &[u8],
     ) -> Result<Response<Body>, Status> {
         let kind = &request.kind;
-        if kind.namespaced && request.path.namespace.is_empty() {
+        let everywhere = kind.namespaced && request.path.namespace.is_empty();
+        if everywhere || !kind.verbs().contains(&"deletecollection") {
             return Err(not_allowed());
         }
         let view: View<'_> = view(request)?;
@@ -273,17 +282,38 @@ fn delete_options(
         },
     };
     let grace_seconds = grace_seconds(&given, query)?;
-    let dry_run = body::dry_run(query)?
-        || given["dryRun"]
-            .as_array()
-            .is_some_and(|stages| stages.contains(&"All".into()));
+    let dry_run = body::dry_run(query)? | dry_run(&given["dryRun"])?;
     let options = DeleteOptions {
-        uid: text("/preconditions/uid").map(Into::into),
-        resource_version: text("/preconditions/resourceVersion").map(Into::into),
+        uid: precondition(&given, "uid")?,
+        resource_version: precondition(&given, "resourceVersion")?,
         grace_seconds,
         propagation,
     };
     Ok((options, dry_run))
+}
+
+/// Reads `dryRun` of options; what is not understood must not become a real deletion.
+fn dry_run(stages: &Value) -> Result<bool, Status> {
+    match stages.as_array().map(Vec::as_slice) {
+        Some([]) => Ok(false),
+        Some([stage]) if stage == "All" => Ok(true),
+        None if stages.is_null() => Ok(false),
+        _ => Err(Status::unprocessable(format!(
+            "dryRun: Unsupported value: {stages}: supported values: \"All\""
+        ))),
+    }
+}
+
+fn precondition(options: &Value, name: &str) -> Result<Option<String>, Status> {
+    match &options["preconditions"][name] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        other => Err(Status::bad_request(format!(
+            "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot \
+             unmarshal {} into Go struct field Preconditions.preconditions.{name} of type string",
+            schema::go_value(other, Some(Type::String))
+        ))),
+    }
 }
 
 fn grace_seconds(options: &Value, query: &Query) -> Result<Option<i64>, Status> {
