@@ -34,7 +34,7 @@ pub(crate) trait ReconcileError: std::error::Error {
     fn is_routine(&self) -> bool;
 
     /// What the failure came of, for people.
-    fn cause(&self) -> String {
+    fn explain(&self) -> String {
         self.source().map(ToString::to_string).unwrap_or_default()
     }
 }
@@ -44,7 +44,7 @@ impl ReconcileError for ApiError {
         self.is_conflict() || self.is_not_found() || self.is_forbidden()
     }
 
-    fn cause(&self) -> String {
+    fn explain(&self) -> String {
         self.answer()
     }
 }
@@ -257,7 +257,7 @@ where
 }
 
 fn log_failure<E: ReconcileError>(key: &impl Display, error: &E, failures: u32) {
-    let cause = error.cause();
+    let cause = error.explain();
     if error.is_routine() {
         tracing::debug!(%key, %error, %cause, failures, "reconcile is tried again");
     } else {
