@@ -105,10 +105,10 @@ fn lists_are_merged_by_their_keys() {
     longshore.apply(&manifest::blank("disk", "16Mi"));
     longshore.wait_until_succeeded("disk");
     longshore.apply(&manifest::consumer("machine", "disk", "sleep 1000"));
-    let patch = r#"{"spec":{"tolerations":[{"key":"night","operator":"Exists"}]}}"#;
+    let more = r#"[{"op":"add","path":"/spec/tolerations/-","value":{"key":"night","operator":"Exists"}}]"#;
     longshore
         .kubectl()
-        .run_args(&["patch", "pod", "machine", "-p", patch])
+        .run_args(&["patch", "pod", "machine", "--type", "json", "-p", more])
         .ok();
     let image = r#"{"spec":{"containers":[{"name":"main","image":"other"}]}}"#;
     longshore
