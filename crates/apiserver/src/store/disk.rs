@@ -138,9 +138,11 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Memory), OpenError> {
         history,
         pages: 0,
     };
-    disk.mark_open().map_err(sqlite)?;
-    // SQLite does that too when it makes the log, but goes on when it fails.
+    // SQLite quietly works without the log when it cannot write it, and goes on when it cannot make
+    // its name durable.
+    wal.metadata().map_err(|source| super::io(&wal, source))?;
     sync_folder(&disk.path).map_err(|source| super::io(&disk.path, source))?;
+    disk.mark_open().map_err(sqlite)?;
     Ok((disk, memory))
 }
 
@@ -241,14 +243,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Takes effect in a new file only, and only before the next line.
     connection.pragma_update(None, "auto_vacuum", "incremental")?;
-    // SQLite stays with another mode, without an error, when it cannot write.
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
-        let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
-        let why = format!("the journal mode stays {mode}");
-        return Err(rusqlite::Error::SqliteFailure(failure, Some(why)));
-    }
+    connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     // Normally `Disk::tidy` is faster, and does it when nobody waits.
