@@ -101,6 +101,7 @@ async fn a_pod_that_ended_gives_back_what_it_used() {
 async fn resource_quota_should_create_a_resource_quota_and_capture_the_life_of_a_config_map() {
     let home = Home::start(&[]).await;
     let config = |name: &str| json!({"metadata": {"name": name}});
+    furnished(&home.api()).await;
     home.create::<ConfigMap>(config("before")).await;
     home.create::<ResourceQuota>(quota("q", json!({"hard": {"count/configmaps": "9"}})))
         .await;
@@ -258,6 +259,7 @@ async fn creations_and_deletions_side_by_side_never_exceed_a_quota() {
         .await;
     used_is_known(&home).await;
     let maps = home.api::<ConfigMap>();
+    furnished(&maps).await;
     let before = maps.list(&ListParams::default()).await.unwrap().items.len();
     let workers = (0..8).map(|worker| {
         let maps = maps.clone();
@@ -276,6 +278,11 @@ async fn creations_and_deletions_side_by_side_never_exceed_a_quota() {
     futures::future::join_all(workers).await;
     used(&home, "q", &[("configmaps", &before.to_string())]).await;
     create::<ConfigMap>(&maps, json!({"metadata": {"name": "after"}})).await;
+}
+
+/// Waits for the ConfigMap that every namespace is given, which counts too.
+async fn furnished(maps: &Api<ConfigMap>) {
+    until(maps, "kube-root-ca.crt", "there", |_| true).await;
 }
 
 async fn used_is_known(home: &Home) {
